@@ -1,0 +1,145 @@
+"""Two roads to the same gradient: JAX's reverse mode, and backpropagation written by hand.
+
+Both make, of a model and a loss, a function of the same signature with the same result:
+
+`f(params, frozen, state, batch, *, key) -> (value, (state, prediction), grads)`
+
+`params` has `None` for every leaf that is frozen, `frozen` has `None` for every other, and `grads` is like
+`params`: no gradient of a frozen leaf is computed on either road.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeAlias
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn import tree
+from jaxnn.errors import ShapeError
+from jaxnn.layers._layer import Layer, LayerLike, as_layer
+from jaxnn.losses import weighted_mean
+from jaxnn.ops import Op
+from jaxnn.typing import Array, Data, Key, Params, State
+
+LossLike: TypeAlias = Op | Callable[[Any, Any], Any]
+"""An op of prediction and target that returns the loss of each example, or a function that does."""
+
+
+class Gradient(Protocol):
+    """The value of a model's loss on a batch, in training, and its gradient."""
+
+    def __call__(
+        self, params: Params, frozen: Params, state: State, batch: Data, *, key: Key | None = None
+    ) -> tuple[Array, tuple[State, Any], Params]:
+        """Return `(value, (state, prediction), grads)`.
+
+        Args:
+            params: Leaves to differentiate by; `None` where a leaf is frozen.
+            frozen: The other leaves; `None` where a leaf is in `params`. `{}` if there are none.
+            state: The model's state.
+            batch: Inputs, targets and optional weights.
+            key: For layers that draw random numbers.
+        """
+        ...
+
+
+def by_autodiff(model: LayerLike, loss: LossLike) -> Gradient:
+    """The gradient by `jax.value_and_grad` of `apply`, with the rules of those ops that install one.
+
+    Args:
+        model: A layer.
+        loss: An op or a function `(prediction, target) -> (batch, ...)`.
+
+    >>> import jax, jaxnn as nn
+    >>> model, batch = nn.Dense(1), nn.Data(jnp.array([[2.0]]), jnp.array([[3.0]]))
+    >>> params = {"w": jnp.array([[1.0]]), "b": jnp.array([0.0])}
+    >>> value, (state, prediction), grads = by_autodiff(model, nn.losses.mse)(params, {}, {}, batch)
+    >>> value, grads["w"]
+    (Array(1., dtype=float32), Array([[-4.]], dtype=float32))
+    """
+    layer, op = as_layer(model), as_loss(loss)
+
+    def gradient(params, frozen, state, batch, *, key=None):
+        live = layer.freeze(frozen)
+
+        def objective(params):
+            prediction, new = live.apply(tree.merge(params, frozen), state, batch.x, key=key, train=True)
+            return weighted_mean(op(prediction, batch.y), batch.w), (new, prediction)
+
+        (value, auxiliary), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        return value, auxiliary, grads
+
+    return gradient
+
+
+def by_hand(model: LayerLike, loss: LossLike, *, strict: bool = False) -> Gradient:
+    """The gradient by backpropagation: `fwd` layer by layer, the loss's own `bwd`, then `bwd` in reverse.
+
+    No differentiation by JAX happens in it, but in layers and losses that are without a hand-written
+    backward, where there are any.
+
+    Args:
+        model: A layer.
+        loss: An op or a function `(prediction, target) -> (batch, ...)`.
+        strict: Whether to refuse such layers and losses.
+
+    Raises:
+        ValueError: `strict`, and something has no hand-written backward; the message names it.
+
+    >>> import jax, jaxnn as nn
+    >>> model, batch = nn.Dense(1), nn.Data(jnp.array([[2.0]]), jnp.array([[3.0]]))
+    >>> params = {"w": jnp.array([[1.0]]), "b": jnp.array([0.0])}
+    >>> value, (state, prediction), grads = by_hand(model, nn.losses.mse)(params, {}, {}, batch)
+    >>> value, grads["w"]
+    (Array(1., dtype=float32), Array([[-4.]], dtype=float32))
+
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986).
+    """
+    layer, op = as_layer(model), as_loss(loss)
+    automatic = [*_automatic(layer, "model"), *([] if op.hand else [f"loss: {op!r}"])]
+    if strict and automatic:
+        raise ValueError(
+            "expected a hand-written backward everywhere, because strict=True; JAX derives that of "
+            + ", ".join(automatic)
+        )
+
+    def gradient(params, frozen, state, batch, *, key=None):
+        live = layer.freeze(frozen)
+        whole = tree.merge(params, frozen)
+
+        (prediction, new), residuals = live.fwd(whole, state, batch.x, key=key, train=True)
+        losses, loss_residuals = op.fwd(prediction, batch.y)
+        value, mean_residuals = weighted_mean.fwd(losses, batch.w)
+
+        d_losses, _ = weighted_mean.bwd(mean_residuals, jnp.ones_like(value))
+        d_prediction, _ = op.bwd(loss_residuals, d_losses)
+        d_params, _ = live.bwd(residuals, d_prediction)
+        return value, (new, prediction), _gradients_of(params, whole, d_params)
+
+    return gradient
+
+
+def as_loss(loss: LossLike) -> Op:
+    """Return the op that a loss is, or an op of the function that it is, whose backward is JAX's own."""
+    return loss if isinstance(loss, Op) else Op(loss)
+
+
+def _automatic(layer: Layer, path: str) -> Iterator[str]:
+    if layer.children:
+        for name, child in layer.children.items():
+            yield from _automatic(child, f"{path}/{name}" if name else path)
+    elif not layer.hand:
+        yield f"{path}: {layer!r}"
+
+
+def _gradients_of(params: Params, whole: Params, d_params: Params) -> Params:
+    """Pick the gradient of every leaf of `params`: 0 where a backward said `None` or stopped short of it."""
+    expected, got = tree.named_leaves(whole), tree.named_leaves(d_params)
+    for name, d in got.items():
+        if name not in expected:
+            raise ValueError(f"expected gradients of parameters only; got one of {name}, where bwd may return "
+                             f"those of: {', '.join(expected)}")  # fmt: skip
+        if d.shape != expected[name].shape:
+            raise ShapeError(f"a gradient of shape {tuple(expected[name].shape)}",
+                             why=f"{name} has it", got=tuple(d.shape))  # fmt: skip
+    return tree.map_named(lambda name, leaf: got[name] if name in got else jnp.zeros_like(leaf), params)

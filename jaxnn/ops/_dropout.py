@@ -1,0 +1,49 @@
+"""Random omission: each element is dropped, with the others scaled so that the mean stays."""
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Float
+
+from jaxnn.ops._op import Op
+from jaxnn.typing import Array, Key
+
+
+@Op
+def dropout(x: Float[Array, "..."], rate: Float[Array, ""] | float, key: Key) -> Float[Array, "..."]:
+    """Drop each element with probability `rate` and scale the rest, y = m x / (1 - rate), m ~ Bernoulli(1 - rate).
+
+    So the mean of y over masks is x, and nothing is left to do in inference ("inverted" dropout; the paper
+    scales the weights afterwards instead). `rate` is the probability of dropping, as in flax, Keras and
+    PyTorch; that of `jax.example_libraries.stax` is of keeping. It may be a tracer. No derivative is defined
+    with respect to it, because the mask's own dependence on it has none. At a rate of 1 all is dropped.
+
+    >>> dropout(jnp.ones(5), 0.5, jax.random.key(0))
+    Array([2., 0., 2., 2., 0.], dtype=float32)
+
+    Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
+    """
+    keep, gain = _mask(x, rate, key)
+    return jnp.where(keep, x * gain, 0)
+
+
+def dropout_fwd(x, rate, key):
+    """Remember the mask, one byte an element, and the gain 1 / (1 - rate)."""
+    keep, gain = _mask(x, rate, key)
+    return jnp.where(keep, x * gain, 0), (keep, gain)
+
+
+def dropout_bwd(residuals, dy):
+    """dy/dx = m / (1 - rate), so dx is dy with the same elements dropped and scaled."""
+    keep, gain = residuals
+    return jnp.where(keep, dy * gain, 0), None, None
+
+
+dropout.defvjp(dropout_fwd, dropout_bwd)
+
+
+def _mask(x, rate, key):
+    kept = 1 - lax.stop_gradient(jnp.asarray(rate, x.dtype))
+    keep = jax.random.uniform(key, x.shape, jnp.float32) < kept.astype(jnp.float32)
+    # At kept = 0 nothing is kept, and the gain only has to be finite.
+    return keep, 1 / jnp.where(kept > 0, kept, 1)

@@ -1,0 +1,179 @@
+"""An op: a mathematical function and its hand-written backward, side by side, as one value."""
+
+import functools
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, final
+
+import jax
+import jax.numpy as jnp
+from jax.dtypes import float0
+
+from jaxnn.typing import Array, Residuals
+
+# A user context is part of the cache key of every jit, scan and checkpoint; a ContextVar goes stale in them.
+_PLAIN = jax.make_user_context(False)
+
+
+def plain() -> AbstractContextManager[Any]:
+    """Return a context in which every op is its plain function, without any installed rule.
+
+    A check must compare a hand-written rule with what JAX derives from the plain function; otherwise an
+    installed rule would be compared with itself. Forward-mode differentiation (`jax.jvp`, `jax.jacfwd`,
+    `jax.hessian`) needs it too wherever a rule is installed, for JAX runs such rules in reverse only.
+
+    >>> import jax, jaxnn as nn
+    >>> with nn.plain():
+    ...     jax.jvp(nn.relu, (2.0,), (1.0,))
+    (Array(2., dtype=float32, weak_type=True), Array(1., dtype=float32, weak_type=True))
+    """
+    return _PLAIN(True)
+
+
+@final
+class Op:
+    """A pure function on arrays, what it remembers, and its backward.
+
+    ======================================  =====================================================
+    `op(*arrays, **settings)`               the function, with the rule if one is installed
+    `op.plain(*arrays, **settings)`         the function alone; JAX derives its backward
+    `op.fwd(*arrays, **settings)`           `(out, residuals)`, with `out` equal to `plain`
+    `op.bwd(residuals, d_out, **settings)`  the cotangent of each array, `None` where there is none
+    ======================================  =====================================================
+
+    The pair `fwd`, `bwd` has the contract of `jax.custom_vjp`, and residuals are arrays only, so that they
+    can be carried through `jit`, stacked by `scan` and mapped by `vmap`. Arrays are positional. Settings are
+    keyword-only, static and hashable. Integers, keys, and whatever has no derivative get `None`.
+
+    An op without a hand-written pair is complete too: its backward is then JAX's own (`hand` is False).
+
+    Attributes:
+        hand: Whether the backward is written by hand.
+        installed: Whether `jax.grad` uses it as well, because a benchmark showed that it is faster.
+
+    >>> import jax.numpy as jnp
+    >>> @Op
+    ... def square(x):
+    ...     return x * x
+    >>> def square_fwd(x):
+    ...     return x * x, x
+    >>> def square_bwd(x, dy):
+    ...     return (2 * x * dy,)
+    >>> square.defvjp(square_fwd, square_bwd)
+    >>> y, residuals = square.fwd(jnp.array(3.0))
+    >>> y, square.bwd(residuals, jnp.array(1.0))
+    (Array(9., dtype=float32, weak_type=True), (Array(6., dtype=float32, weak_type=True),))
+    """
+
+    def __init__(self, function: Callable[..., Any], check: Callable[..., None] | None = None) -> None:
+        functools.update_wrapper(self, function)
+        self._plain = function
+        self._check = check
+        self._fwd: Callable[..., tuple[Any, Residuals]] | None = None
+        self._bwd: Callable[..., tuple[Any, ...]] | None = None
+        self.installed = False
+
+    def defvjp(
+        self,
+        fwd: Callable[..., tuple[Any, Residuals]],
+        bwd: Callable[..., tuple[Any, ...]],
+        *,
+        install: bool = False,
+    ) -> None:
+        """Define the hand-written pair; with `install`, `jax.grad` uses it too."""
+        self._fwd, self._bwd, self.installed = fwd, bwd, install
+
+    @property
+    def name(self) -> str:
+        """The function's name, which names the layer too: `relu`."""
+        return self.__name__  # pyright: ignore[reportAttributeAccessIssue]
+
+    @property
+    def hand(self) -> bool:
+        """Whether the backward is written by hand."""
+        return self._bwd is not None
+
+    def check(self, *arrays: Any, **settings: Any) -> None:
+        """Raise an error if the arrays cannot be meant: shapes always, values where they are concrete."""
+        if self._check is not None:
+            self._check(*arrays, **settings)
+
+    def __call__(self, *arrays: Any, **settings: Any) -> Any:
+        """Apply the function, with its rule where one is installed and `plain()` is not in force."""
+        self.check(*arrays, **settings)
+        if self.installed and not _PLAIN.value:
+            return _with_rule(self, tuple(sorted(settings.items())))(*arrays)
+        return self._plain(*arrays, **settings)
+
+    def plain(self, *arrays: Any, **settings: Any) -> Any:
+        """Apply the function alone, without a rule of its own."""
+        self.check(*arrays, **settings)
+        return self._plain(*arrays, **settings)
+
+    def fwd(self, *arrays: Any, **settings: Any) -> tuple[Any, Residuals]:
+        """Apply the function and return `(out, residuals)`."""
+        self.check(*arrays, **settings)
+        if self._fwd is None:
+            return pullback(functools.partial(self._plain, **settings), *arrays)
+        return self._fwd(*arrays, **settings)
+
+    def bwd(self, residuals: Residuals, d_out: Any, **settings: Any) -> tuple[Any, ...]:
+        """Return the cotangent of every array, given the cotangent of the output."""
+        if self._bwd is None:
+            return pull(residuals, d_out)
+        return self._bwd(residuals, d_out, **settings)
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def __reduce__(self) -> str:
+        return self.__qualname__  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def op(check: Callable[..., None]) -> Callable[[Callable[..., Any]], Op]:
+    """Make an op of a function whose arguments are checked first, on every road, by `check`.
+
+    >>> from jaxnn.errors import ShapeError
+    >>> def has_rows(x):
+    ...     if x.ndim == 0:
+    ...         raise ShapeError("x with a leading axis", why="rows are counted", got=x.shape)
+    >>> @op(has_rows)
+    ... def rows(x):
+    ...     return x.shape[0]
+    >>> rows(jnp.zeros((3, 2)))
+    3
+    """
+    return lambda function: Op(function, check)
+
+
+def shape_only(x: Array) -> Array:
+    """Remember the shape and dtype of `x` but none of its data, as an array of no elements.
+
+    Residuals are arrays, so that they stack and map; a backward that needs only a shape finds it at
+    `shape_only(x).shape[1:]`.
+
+    >>> shape_only(jnp.ones((2, 3))).shape
+    (0, 2, 3)
+    """
+    return jnp.zeros((0, *x.shape), x.dtype)
+
+
+def pullback(function: Callable[..., Any], *args: Any, has_aux: bool = False) -> tuple[Any, Residuals]:
+    """Return `function(*args)` and JAX's own backward of it, which is a tree of arrays: a valid residual."""
+    if has_aux:
+        out, backward, aux = jax.vjp(function, *args, has_aux=True)
+        return (out, aux), backward
+    return jax.vjp(function, *args)
+
+
+def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
+    """Apply what `pullback` remembered; integers and keys get `None`."""
+    return jax.tree.map(lambda d: None if d.dtype == float0 else d, backward(d_out))
+
+
+@functools.cache
+def _with_rule(op: Op, settings: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    keywords = dict(settings)
+    ruled = jax.custom_vjp(functools.partial(op.plain, **keywords))
+    ruled.defvjp(functools.partial(op.fwd, **keywords), functools.partial(op.bwd, **keywords))
+    return ruled

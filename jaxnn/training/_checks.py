@@ -1,0 +1,63 @@
+"""What is refused before a run begins: data that cannot be meant, where its values can be seen."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxnn.errors import values
+from jaxnn.layers._layer import outline
+from jaxnn.ops import Op
+from jaxnn.training._trainer import Trainer, TrainState
+from jaxnn.typing import Data
+
+
+def check_data(trainer: Trainer, train_state: TrainState, data: Data, *, batch_size: Any, name: str) -> None:
+    """Raise one error that names everything that is wrong with `data`; inside `jit` values cannot be seen.
+
+    Raises:
+        ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
+            finite, or has targets that the loss refuses.
+        ShapeError: The model cannot take the inputs, or the loss the targets.
+    """
+    wrong = [*_counts(data, batch_size, name)] or [*_values(data, name)]
+    if wrong:
+        raise ValueError("\n".join(wrong))
+    prediction = jax.eval_shape(trainer.predict, train_state, outline(data.x))
+    if isinstance(trainer.loss, Op):
+        trainer.loss.check(prediction, data.y)
+
+
+def _counts(data: Data, batch_size: int | None, name: str) -> Iterator[str]:
+    counts = {
+        f"{name}.{field}": len(leaf)
+        for field, leaves in zip(data._fields, data, strict=True)
+        for leaf in jax.tree.leaves(leaves)
+    }
+    listed = ", ".join(f"{field} has {count}" for field, count in counts.items())
+    if len(set(counts.values())) != 1:
+        yield f"expected one target (and weight) an input, because they are examples; {listed}"
+    elif 0 in counts.values():
+        yield f"expected at least one example, because there is nothing to learn from none; {listed}"
+    if batch_size is not None and batch_size < 1:
+        yield f"expected batch_size of at least 1, because it counts examples; got {batch_size}"
+    elif batch_size is not None and 0 < counts[f"{name}.x"] < batch_size:
+        yield (f"expected batch_size of at most {counts[f'{name}.x']}, because {name} has that many examples; "
+               f"got {batch_size}")  # fmt: skip
+
+
+def _values(data: Data, name: str) -> Iterator[str]:
+    for field, leaves in zip(data._fields, data, strict=True):
+        for leaf in jax.tree.leaves(leaves):
+            seen = values(leaf)
+            if seen is not None and jnp.issubdtype(seen.dtype, jnp.floating):
+                bad = ~np.isfinite(seen.reshape(len(seen), -1)).all(axis=1)
+                if bad.any():
+                    yield (f"expected {name}.{field} to be finite, because one NaN spreads to every parameter; got "
+                           f"NaN or infinity in {int(bad.sum())} of {len(seen)} examples, "
+                           f"first in example {int(bad.argmax())}")  # fmt: skip
+    w = values(data.w)
+    if w is not None and (w < 0).any():
+        yield f"expected {name}.w of at least 0, because it weighs examples; got {w.min()}"

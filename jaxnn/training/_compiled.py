@@ -1,0 +1,36 @@
+"""Compilation that is there when a user calls, and out of the way inside a transformation."""
+
+import functools
+from collections.abc import Callable, Hashable
+from typing import Any
+
+import jax
+from jax.extend.core import get_opaque_trace_state
+
+_OUTSIDE = get_opaque_trace_state()
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile `function(static, *arrays)` once for every value of its static first argument.
+
+    Within `jit`, `vmap`, `grad` and the like the function runs as it is: the caller compiles there, and the
+    static argument may hold tracers (a learning rate that is swept), which no cache may keep. It also runs
+    as it is, in smaller pieces, if the static argument cannot be hashed.
+    """
+    jitted = jax.jit(function, static_argnums=0)
+
+    @functools.wraps(function)
+    def call(static: Any, *arrays: Any) -> Any:
+        if get_opaque_trace_state() != _OUTSIDE or not _hashable(static):
+            return function(static, *arrays)
+        return jitted(static, *arrays)
+
+    return call
+
+
+def _hashable(value: Hashable) -> bool:
+    try:
+        hash(value)
+    except TypeError:
+        return False
+    return True

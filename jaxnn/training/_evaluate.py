@@ -1,0 +1,89 @@
+"""Evaluation: the weighted mean of a metric over a data set, in batches of one shape."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import lax
+
+from jaxnn import tree
+from jaxnn.gradients import LossLike, as_loss
+from jaxnn.losses import weighted_mean
+from jaxnn.training._checks import check_data
+from jaxnn.training._compiled import compiled
+from jaxnn.training._trainer import Trainer, TrainState
+from jaxnn.typing import Array, Data
+
+
+def evaluate(
+    trainer: Trainer,
+    train_state: TrainState,
+    data: Data,
+    metric: LossLike | None = None,
+    *,
+    batch_size: int | None = None,
+) -> Array:
+    """Return the mean of a metric over `data`, with the model as in inference.
+
+    Args:
+        trainer: Whose model to run.
+        train_state: Whose parameters and state to run it with.
+        data: Inputs, targets and optional weights.
+        metric: Any loss or metric; the trainer's loss by default.
+        batch_size: How many examples to run at a time, to bound memory; all at once by default.
+
+    Returns:
+        A scalar: sum_i w_i m_i / sum_i w_i.
+
+    Raises:
+        ValueError: The data is empty, or has different numbers of inputs and targets, NaN, or labels out
+            of range.
+
+    >>> import jax, jaxnn as nn
+    >>> t = nn.trainer(nn.Dense(2), nn.losses.cross_entropy, nn.sgd(0.1))
+    >>> ts = t.init(jax.random.key(0), jnp.zeros((4, 3)))
+    >>> nn.evaluate(t, ts, nn.Data(jnp.zeros((4, 3)), jnp.array([0, 0, 0, 1])), nn.metrics.accuracy)
+    Array(0.75, dtype=float32)
+    """
+    check_data(trainer, train_state, data, batch_size=None, name="data")
+    metric = trainer.loss if metric is None else metric
+    return _evaluate((trainer, (metric,), batch_size), train_state, data)[0]
+
+
+@compiled
+def _evaluate(static: Any, train_state: TrainState, data: Data) -> tuple[Array, ...]:
+    trainer, metrics, batch_size = static
+    return means(trainer, train_state, data, metrics, batch_size)
+
+
+def means(
+    trainer: Trainer, ts: TrainState, data: Data, metrics: tuple[LossLike, ...], batch_size: int | None
+) -> tuple[Array, ...]:
+    """Return the weighted mean of each metric, computed in batches of one shape, the last one filled up."""
+    n = data.examples
+    b = n if batch_size is None else min(batch_size, n)
+    steps = -(-n // b)
+    rows = jnp.arange(steps * b).reshape(steps, b)
+    params = tree.merge(ts.params, ts.frozen)
+
+    def batch_means(batch, real):
+        prediction, _ = trainer.model.apply(params, ts.state, batch.x)
+        w = weights(batch, real)
+        return tuple(weighted_mean(as_loss(m)(prediction, batch.y), w) for m in metrics), w
+
+    if steps == 1:
+        return batch_means(data, None)[0]
+
+    def take(rows):
+        each, w = batch_means(data.take(rows % n), rows < n)
+        return each, w.sum()
+
+    each, w = lax.map(take, rows)
+    return tuple(weighted_mean(m, w) for m in each)
+
+
+def weights(batch: Data, real: Array | None) -> Any:
+    """Return the batch's weights, with 0 for the rows that only fill it up; `None` if all count alike."""
+    if real is None:
+        return batch.w
+    w = jnp.ones(real.shape, jnp.result_type(float)) if batch.w is None else batch.w
+    return w * real.astype(w.dtype).reshape(real.shape + (1,) * (w.ndim - 1))

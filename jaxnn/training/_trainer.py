@@ -1,0 +1,149 @@
+"""A trainer: what does not change during a run, with the pure functions that begin it and take one step."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple, final
+
+import jax
+import jax.numpy as jnp
+from optax import with_extra_args_support
+
+from jaxnn import tree
+from jaxnn.gradients import Gradient, LossLike, by_autodiff
+from jaxnn.layers._layer import Layer, LayerLike, as_layer, outline
+from jaxnn.optim import Optimizer, apply_updates
+from jaxnn.typing import Array, Data, Key, Params, State
+
+# Streams of the root key. The root never changes and every draw is folded in from it by stream, then by epoch
+# or step, then by the layer's position; so nothing random is stored, and a resumed run is the same run.
+INIT, SHUFFLE, LAYERS, AUGMENT = range(4)
+
+
+class TrainState(NamedTuple):
+    """All that changes during a run; it is enough to resume it."""
+
+    params: Params  # leaves that learn, None where a leaf is frozen
+    frozen: Params  # leaves that do not, None where a leaf learns
+    state: State  # running statistics and the like
+    opt_state: Any  # of the optimizer, for the leaves that learn
+    step: Array  # steps taken, shape (), int32
+    epoch: Array  # epochs finished, shape (), int32
+    key: Key  # the root of all randomness
+
+
+class Info(NamedTuple):
+    """What a step saw: to be looked at, not to be carried."""
+
+    loss: Array  # mean over the batch's weights, shape ()
+    prediction: Any  # the model's output in training
+
+
+@final
+@dataclass(frozen=True)
+class Trainer:
+    """A model, a loss, an optimizer and a road to the gradient, as `trainer` puts them together.
+
+    ======================================  ===========================================
+    `init(key, x) -> train_state`           draw parameters and begin
+    `step(train_state, batch)`              take one step: `-> (train_state, info)`
+    `predict(train_state, x)`               the model's output in inference
+    ======================================  ===========================================
+
+    All three are pure, so they may be compiled, mapped, differentiated and sharded.
+    """
+
+    model: Layer
+    loss: LossLike
+    optimizer: Optimizer
+    gradient: Callable[[LayerLike, LossLike], Gradient] = by_autodiff
+    freeze: tuple[str, ...] = ()
+
+    def init(self, key: Key, x: Any) -> TrainState:
+        """Draw parameters for inputs like `x`, of which only shape and dtype matter, and begin a run.
+
+        Raises:
+            ValueError: A pattern of `freeze` matches no parameter.
+            ShapeError: A layer cannot take what the one before it gives.
+        """
+        whole, state = self.model.init(jax.random.fold_in(key, INIT), outline(x))
+        frozen, params = tree.split(whole, tree.mask(whole, self.freeze))
+        zero = lambda: jnp.zeros((), jnp.int32)
+        return TrainState(params, frozen, state, self.optimizer.init(params), zero(), zero(), key)
+
+    def step(self, train_state: TrainState, batch: Data) -> tuple[TrainState, Info]:
+        """Move the parameters once against the gradient on `batch`.
+
+        A batch whose weights are all 0 changes nothing but the count of steps.
+
+        Raises:
+            ValueError: The optimizer's state is that of another optimizer or of other parameters.
+        """
+        ts = train_state
+        self.check_opt_state(ts)
+        key = jax.random.fold_in(jax.random.fold_in(ts.key, LAYERS), ts.step)
+        gradient = self.gradient(self.model, self.loss)
+        loss, (state, prediction), grads = gradient(ts.params, ts.frozen, ts.state, batch, key=key)
+        optimizer = with_extra_args_support(self.optimizer)
+        updates, opt_state = optimizer.update(grads, ts.opt_state, ts.params, value=loss, grad=grads)
+        moved = apply_updates(ts.params, updates), state, opt_state
+        if batch.w is not None:
+            seen = batch.w.sum() > 0
+            stayed = ts.params, ts.state, ts.opt_state
+            moved = jax.tree.map(lambda new, old: jnp.where(seen, new, old), moved, stayed)
+        params, state, opt_state = moved
+        ts = ts._replace(params=params, state=state, opt_state=opt_state, step=ts.step + 1)
+        return ts, Info(loss, prediction)
+
+    def predict(self, train_state: TrainState, x: Any) -> Any:
+        """Return the model's output for x, as in inference."""
+        ts = train_state
+        return self.model.apply(tree.merge(ts.params, ts.frozen), ts.state, x)[0]
+
+    def check_opt_state(self, train_state: TrainState) -> None:
+        """Raise an error if the optimizer's state does not belong to this optimizer and these parameters."""
+        expected = jax.eval_shape(self.optimizer.init, train_state.params)
+        got = outline(train_state.opt_state)
+        if jax.tree.structure(expected) != jax.tree.structure(got):
+            raise ValueError(
+                "expected the optimizer state of this trainer's optimizer for these parameters, because "
+                f"update reads it by structure:\n  {jax.tree.structure(expected)}\n"
+                f"got\n  {jax.tree.structure(got)}\n"
+                "  hint: begin with trainer.init, or replace opt_state by trainer.optimizer.init(params)"
+            )
+        expected, got = tree.named_leaves(expected), tree.named_leaves(got)
+        for name, leaf in got.items():
+            if leaf.shape != expected[name].shape:
+                raise ValueError(
+                    f"expected the optimizer state {name} of shape {expected[name].shape}, because the "
+                    f"parameters have it; got {leaf.shape}"
+                )
+
+
+def trainer(
+    model: LayerLike,
+    loss: LossLike,
+    optimizer: Optimizer,
+    *,
+    gradient: Callable[[LayerLike, LossLike], Gradient] = by_autodiff,
+    freeze: tuple[str, ...] | str = (),
+) -> Trainer:
+    """Put a model, a loss and an optimizer together.
+
+    Args:
+        model: A layer.
+        loss: An op or a function of prediction and target that returns the loss of each example,
+            `(batch, ...)`; the mean, weighed where a batch has weights, is the trainer's.
+        optimizer: One of `jaxnn.optim` or of optax.
+        gradient: The road: `by_autodiff`, `by_hand`, or `functools.partial(by_hand, strict=True)`.
+        freeze: Regular expressions that match the whole names of the parameters to hold fixed, such as
+            `("block_0/.*",)`. No gradient of these is computed and no optimizer state is kept.
+
+    >>> import jax, jaxnn as nn
+    >>> t = nn.trainer(nn.Dense(1), nn.losses.mse, nn.sgd(0.1))
+    >>> ts = t.init(jax.random.key(0), jnp.zeros((4, 3)))
+    >>> ts, info = t.step(ts, nn.Data(jnp.ones((4, 3)), jnp.ones((4, 1))))
+    >>> ts.step
+    Array(1, dtype=int32)
+    """
+    freeze = (freeze,) if isinstance(freeze, str) else tuple(freeze)
+    return Trainer(as_layer(model), loss, optimizer, gradient, freeze)

@@ -1,0 +1,67 @@
+"""Names for the types that pass through the library, and a glossary of the dimensions in its annotations.
+
+Dimensions, as they stand in annotations such as `Float[Array, "*batch features"]`:
+
+==========  ===============================================================================
+batch       examples that are processed together; always the leading axis of a layer's input
+features    the last axis: channels of an image, units of a dense layer, width of an embedding
+in, out     features before and after a layer
+classes     the last axis of a classifier's output (its logits)
+vocabulary  rows of an embedding table
+...         any further axes, time or space, that an op leaves alone
+==========  ===============================================================================
+
+Outside pytest the annotations are documentation and cost nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeAlias
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+Array: TypeAlias = jax.Array
+Key: TypeAlias = PRNGKeyArray
+Params: TypeAlias = Mapping[str, Any]
+"""Nested dicts of arrays, keyed by layer name and leaf name; `None` where a leaf is held elsewhere."""
+State: TypeAlias = Mapping[str, Any]
+"""Nested dicts of what a layer carries but does not learn, such as running statistics."""
+Residuals: TypeAlias = Any
+"""A tree of arrays: what a forward remembers for its backward."""
+Schedule: TypeAlias = Callable[[Any], Any]
+"""A function of the step count, such as a learning rate that decays."""
+
+
+class Data(NamedTuple):
+    """A data set, or a batch of one: inputs, targets and optional weights, with a shared leading axis.
+
+    Attributes:
+        x: Inputs, shape `(batch, ...)`.
+        y: Targets, shape `(batch, ...)`, as the loss wants them.
+        w: Weights of the examples, shape `(batch,)` or any longer prefix of the loss's shape; `None`
+            weighs all alike.
+
+    >>> import jax.numpy as jnp
+    >>> data = Data(jnp.arange(6.0).reshape(3, 2), jnp.array([0, 1, 0]))
+    >>> data.examples, data.w
+    (3, None)
+    """
+
+    x: Any
+    y: Any
+    w: Any = None
+
+    @property
+    def examples(self) -> int:
+        """The number of examples: the length of the leading axis."""
+        return jax.tree.leaves(self.x)[0].shape[0]
+
+    def take(self, index: Array) -> "Data":
+        """Return the rows at `index`, in that order.
+
+        >>> import jax.numpy as jnp
+        >>> Data(jnp.array([10, 20, 30]), jnp.array([1, 2, 3])).take(jnp.array([2, 0])).y
+        Array([3, 1], dtype=int32)
+        """
+        return jax.tree.map(lambda a: jnp.asarray(a)[index], self)
