@@ -22,7 +22,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, align: str) -
     return "\n".join(lines)
 
 
-def binary_size(count: float) -> str:
+def binary_size(count: float | int) -> str:
     """Return a number of bytes in units of 1024.
 
     >>> binary_size(200), binary_size(200960), binary_size(3 * 2**30)

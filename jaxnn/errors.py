@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import jax
+import jax.core
 import numpy as np
 
 _HINT = "  hint: "

@@ -9,7 +9,7 @@ Both make, of a model and a loss, a function of the same signature with the same
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ LossLike: TypeAlias = Op | Callable[[Any, Any], Any]
 """An op of prediction and target that returns the loss of each example, or a function that does."""
 
 
+@runtime_checkable
 class Gradient(Protocol):
     """The value of a model's loss on a batch, in training, and its gradient."""
 

@@ -19,9 +19,14 @@ from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 Array: TypeAlias = jax.Array
+AnyArray: TypeAlias = jax.Array | np.ndarray | jax.ShapeDtypeStruct
+"""An array, or only its shape and dtype: what is enough to check, and to initialise for."""
+Scalar: TypeAlias = float | int | np.generic | jax.Array
+"""A number, or a tracer in its place: a hyperparameter that may be swept."""
 Key: TypeAlias = PRNGKeyArray
 Params: TypeAlias = Mapping[str, Any]
 """Nested dicts of arrays, keyed by layer name and leaf name; `None` where a leaf is held elsewhere."""

@@ -29,7 +29,7 @@ class Serial(Layer):
         params, state, x = {}, {}, outline(x)
         for i, (name, layer) in enumerate(self.layers):
             with located(place(name, layer, x)):
-                params[name], state[name] = layer.init(child_key(key, i), x)
+                params[name], state[name] = layer.init(jax.random.fold_in(key, i), x)
                 x = output_outline(layer, params[name], state[name], x)
         return params, state
 
@@ -102,7 +102,7 @@ class Parallel(Layer):
         params, state, x = {}, {}, outline(x)
         for i, (name, layer) in enumerate(self.layers):
             with located(place(name, layer, x)):
-                params[name], state[name] = layer.init(child_key(key, i), x)
+                params[name], state[name] = layer.init(jax.random.fold_in(key, i), x)
         return params, state
 
     def apply(self, params, state, x, *, key=None, train=False):
@@ -234,8 +234,8 @@ class Repeat(Layer):
     def init(self, key, x):
         x = outline(x)
         params, state = jax.vmap(lambda key: self.layer.init(key, x))(self._keys(key))
-        first = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), (params, state))
-        y = output_outline(self.layer, *first, x)
+        first = lambda stacked: jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), stacked)
+        y = output_outline(self.layer, first(params), first(state), x)
         if y != x:
             raise ShapeError(
                 f"a block whose output is {describe(x)}, like its input",

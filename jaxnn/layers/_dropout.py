@@ -5,7 +5,7 @@ from typing import final
 
 from jaxnn.layers._layer import Layer
 from jaxnn.ops import dropout
-from jaxnn.typing import Array
+from jaxnn.typing import Scalar
 
 
 @final
@@ -24,12 +24,12 @@ class Dropout(Layer):
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> nn.Dropout(0.5).apply({}, {}, jnp.ones(5), key=jax.random.key(0), train=True)[0]
-    Array([2., 0., 2., 2., 0.], dtype=float32)
+    Array([0., 0., 2., 2., 0.], dtype=float32)
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
     """
 
-    rate: float | Array
+    rate: Scalar
 
     def __post_init__(self) -> None:
         if isinstance(self.rate, float | int) and not 0 <= self.rate <= 1:

@@ -47,7 +47,7 @@ class Layer(ABC):
     ...     def bwd(self, residuals, dy):
     ...         return {}, -self.strength * dy
     >>> GradientReversal(0.5), GradientReversal(0.5).hand
-    (GradientReversal(0.5), True)
+    (GradientReversal(strength=0.5), True)
     """
 
     def __init_subclass__(cls) -> None:

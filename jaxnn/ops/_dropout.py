@@ -6,11 +6,11 @@ from jax import lax
 from jaxtyping import Float
 
 from jaxnn.ops._op import Op
-from jaxnn.typing import Array, Key
+from jaxnn.typing import Array, Key, Scalar
 
 
 @Op
-def dropout(x: Float[Array, "..."], rate: Float[Array, ""] | float, key: Key) -> Float[Array, "..."]:
+def dropout(x: Float[Array, "..."], rate: Scalar, key: Key) -> Float[Array, "..."]:
     """Drop each element with probability `rate` and scale the rest, y = m x / (1 - rate), m ~ Bernoulli(1 - rate).
 
     So the mean of y over masks is x, and nothing is left to do in inference ("inverted" dropout; the paper
@@ -19,7 +19,7 @@ def dropout(x: Float[Array, "..."], rate: Float[Array, ""] | float, key: Key) ->
     with respect to it, because the mask's own dependence on it has none. At a rate of 1 all is dropped.
 
     >>> dropout(jnp.ones(5), 0.5, jax.random.key(0))
-    Array([2., 0., 2., 2., 0.], dtype=float32)
+    Array([0., 0., 2., 2., 0.], dtype=float32)
 
     Source: Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting" (2014).
     """

@@ -10,10 +10,10 @@ from jaxtyping import Float, Int
 
 from jaxnn.errors import ShapeError, values
 from jaxnn.ops._op import op, shape_only
-from jaxnn.typing import Array
+from jaxnn.typing import AnyArray, Array
 
 
-def _check_linear(x: Array, w: Array, b: Array | None = None) -> None:
+def _check_linear(x: AnyArray, w: AnyArray, b: AnyArray | None = None) -> None:
     if w.ndim != 2:
         raise ShapeError("w of shape (in, out)", why="linear is a matrix product", got=w.shape)
     if x.ndim < 1 or x.shape[-1] != w.shape[0]:
@@ -71,7 +71,7 @@ def linear_bwd(residuals, dy):
 linear.defvjp(linear_fwd, linear_bwd)
 
 
-def _check_embed(ids: Array, table: Array) -> None:
+def _check_embed(ids: AnyArray, table: AnyArray) -> None:
     if not jnp.issubdtype(ids.dtype, jnp.integer):
         raise TypeError(f"expected integer ids, because they index rows of a table; got {ids.dtype}")
     seen = values(ids)

@@ -11,12 +11,12 @@ from jaxtyping import Float
 
 from jaxnn.errors import ShapeError
 from jaxnn.ops._op import op, shape_only
-from jaxnn.typing import Array
+from jaxnn.typing import AnyArray, Array
 
 Features = Float[Array, " features"]
 
 
-def _check_features(x: Array, *per_feature: Array | None, epsilon: float = 1e-5) -> None:
+def _check_features(x: AnyArray, *per_feature: AnyArray | None, epsilon: float = 1e-5) -> None:
     del epsilon
     for p in per_feature:
         if p is not None and p.shape != x.shape[-1:]:
@@ -27,7 +27,7 @@ def _check_features(x: Array, *per_feature: Array | None, epsilon: float = 1e-5)
             )
 
 
-def _check_batch_norm(x: Array, scale: Array | None, offset: Array | None, *, epsilon: float = 1e-5) -> None:
+def _check_batch_norm(x: AnyArray, scale: AnyArray | None, offset: AnyArray | None, *, epsilon: float = 1e-5) -> None:
     _check_features(x, scale, offset)
     if x.size == 0:
         raise ShapeError("at least one example", why="training normalises by the batch's own mean", got=tuple(x.shape))

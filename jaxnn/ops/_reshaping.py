@@ -10,10 +10,10 @@ from jaxtyping import Float, Num
 
 from jaxnn.errors import ShapeError
 from jaxnn.ops._op import op, shape_only
-from jaxnn.typing import Array
+from jaxnn.typing import AnyArray, Array
 
 
-def _check_flatten(x: Array) -> None:
+def _check_flatten(x: AnyArray) -> None:
     if x.ndim == 0:
         raise ShapeError("x of shape (batch, ...)", why="flatten keeps the batch axis", got=x.shape)
 
@@ -41,7 +41,7 @@ def flatten_bwd(shape, dy):
 flatten.defvjp(flatten_fwd, flatten_bwd)
 
 
-def _check_concatenate(*arrays: Array) -> None:
+def _check_concatenate(*arrays: AnyArray) -> None:
     leading = {a.shape[:-1] for a in arrays}
     if len(leading) != 1 or any(a.ndim == 0 for a in arrays):
         raise ShapeError(
@@ -77,7 +77,7 @@ def concatenate_bwd(shapes, dy):
 concatenate.defvjp(concatenate_fwd, concatenate_bwd)
 
 
-def _check_add(*arrays: Array) -> None:
+def _check_add(*arrays: AnyArray) -> None:
     if len({a.shape for a in arrays}) != 1:
         raise ShapeError(
             "arrays of one shape",

@@ -1,18 +1,18 @@
 """Optimizers by name: chains of transformations, with optax's names, arguments, defaults and numbers."""
 
-from typing import Any
+from typing import Any, TypeAlias
 
 from jaxnn.optim._combining import chain
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._transforms import add_decayed_weights, scale_by_adam, scale_by_learning_rate, trace
-from jaxnn.typing import Array, Schedule
+from jaxnn.typing import Scalar, Schedule
 
-LearningRate = float | Array | Schedule
+LearningRate: TypeAlias = Scalar | Schedule
 
 
 def sgd(
     learning_rate: LearningRate,
-    momentum: float | Array | None = None,
+    momentum: Scalar | None = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,
 ) -> Optimizer:
@@ -27,7 +27,7 @@ def sgd(
     >>> import jax, jax.numpy as jnp
     >>> optimizer, x = sgd(0.1), jnp.array(2.0)
     >>> optimizer.update(jax.grad(lambda x: x**2)(x), optimizer.init(x), x)[0]
-    Array(-0.4, dtype=float32, weak_type=True)
+    Array(-0.4, dtype=float32)
 
     Source: Robbins and Monro, "A stochastic approximation method" (1951).
     """
@@ -35,7 +35,7 @@ def sgd(
     return rate if momentum is None else chain(trace(momentum, nesterov, accumulator_dtype), rate)
 
 
-def momentum(learning_rate: LearningRate, decay: float | Array = 0.9) -> Optimizer:
+def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     """Heavy-ball momentum, v <- decay v + g, p <- p - learning_rate v: `sgd` with a velocity.
 
     The other form in circulation, v <- decay v + (1 - decay) g, takes the same path at a learning rate
@@ -49,7 +49,7 @@ def momentum(learning_rate: LearningRate, decay: float | Array = 0.9) -> Optimiz
     return sgd(learning_rate, decay)
 
 
-def nesterov(learning_rate: LearningRate, decay: float | Array = 0.9) -> Optimizer:
+def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     """Nesterov momentum, v <- decay v + g, p <- p - learning_rate (g + decay v), one gradient a step.
 
     The parameters here are those ahead, theta - learning_rate decay v, at which the textbook form takes
@@ -65,10 +65,10 @@ def nesterov(learning_rate: LearningRate, decay: float | Array = 0.9) -> Optimiz
 
 def adam(
     learning_rate: LearningRate,
-    b1: float | Array = 0.9,
-    b2: float | Array = 0.999,
-    eps: float | Array = 1e-8,
-    eps_root: float | Array = 0.0,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
@@ -98,12 +98,12 @@ def adam(
 
 def adamw(
     learning_rate: LearningRate,
-    b1: float | Array = 0.9,
-    b2: float | Array = 0.999,
-    eps: float | Array = 1e-8,
-    eps_root: float | Array = 0.0,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
     mu_dtype: Any = None,
-    weight_decay: float | Array = 1e-4,
+    weight_decay: Scalar = 1e-4,
     mask: Any = None,
     *,
     nesterov: bool = False,

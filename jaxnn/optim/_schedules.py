@@ -4,10 +4,10 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from jaxnn.typing import Array, Schedule
+from jaxnn.typing import Scalar, Schedule
 
 
-def constant_schedule(value: float | Array) -> Schedule:
+def constant_schedule(value: Scalar) -> Schedule:
     """The same at every step, s(t) = value.
 
     >>> constant_schedule(0.1)(1000)
@@ -24,10 +24,10 @@ def constant_schedule(value: float | Array) -> Schedule:
 
 
 def cosine_decay_schedule(
-    init_value: float | Array,
-    decay_steps: float | Array,
-    alpha: float | Array = 0.0,
-    exponent: float | Array = 1.0,
+    init_value: Scalar,
+    decay_steps: Scalar,
+    alpha: Scalar = 0.0,
+    exponent: Scalar = 1.0,
 ) -> Schedule:
     """Half a period of a cosine, s(t) = s_0 ((1 - alpha) c^exponent + alpha), c = (1 + cos(pi t / T)) / 2.
 

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.typing import Array, Schedule
+from jaxnn.typing import Array, Scalar, Schedule
 
 
 class TraceState(NamedTuple):
@@ -21,7 +21,7 @@ class TraceState(NamedTuple):
     trace: Any  # v, like the parameters
 
 
-def trace(decay: float | Array, nesterov: bool = False, accumulator_dtype: Any = None) -> Optimizer:
+def trace(decay: Scalar, nesterov: bool = False, accumulator_dtype: Any = None) -> Optimizer:
     """Accumulate a velocity, v <- decay v + g, and move along v, or with nesterov along g + decay v.
 
     This is the heavy-ball form, without a factor 1 - decay; PyTorch's is the same. Keras keeps the learning
@@ -36,7 +36,7 @@ def trace(decay: float | Array, nesterov: bool = False, accumulator_dtype: Any =
     >>> t = trace(0.9)
     >>> updates, state = t.update(jnp.array(4.0), t.init(jnp.array(2.0)))
     >>> t.update(jnp.array(2.0), state)[0]
-    Array(5.6, dtype=float32, weak_type=True)
+    Array(5.6, dtype=float32)
 
     Source: Polyak (1964); Sutskever et al., "On the importance of initialization and momentum" (2013).
     """
@@ -44,15 +44,15 @@ def trace(decay: float | Array, nesterov: bool = False, accumulator_dtype: Any =
     def init(params):
         return TraceState(jax.tree.map(lambda p: jnp.zeros_like(p, accumulator_dtype), params))
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         del params
 
         def accumulate(g, v):
             return _scaled(decay, v) + g.astype(v.dtype)
 
-        v = jax.tree.map(accumulate, grads, state.trace)
-        direction = jax.tree.map(accumulate, grads, v) if nesterov else v
-        return jax.tree.map(lambda d, g: d.astype(g.dtype), direction, grads), TraceState(v)
+        v = jax.tree.map(accumulate, updates, state.trace)
+        direction = jax.tree.map(accumulate, updates, v) if nesterov else v
+        return jax.tree.map(lambda d, g: d.astype(g.dtype), direction, updates), TraceState(v)
 
     return optax.GradientTransformation(init, update)
 
@@ -60,16 +60,16 @@ def trace(decay: float | Array, nesterov: bool = False, accumulator_dtype: Any =
 class ScaleByAdamState(NamedTuple):
     """State of `scale_by_adam`."""
 
-    count: Array  # t, shape (), int32
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride] - t, shape (), int32; optax's name
     mu: Any  # m, like the parameters
     nu: Any  # v, like the parameters
 
 
 def scale_by_adam(
-    b1: float | Array = 0.9,
-    b2: float | Array = 0.999,
-    eps: float | Array = 1e-8,
-    eps_root: float | Array = 0.0,
+    b1: Scalar = 0.9,
+    b2: Scalar = 0.999,
+    eps: Scalar = 1e-8,
+    eps_root: Scalar = 0.0,
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
@@ -100,11 +100,11 @@ def scale_by_adam(
         nu = jax.tree.map(jnp.zeros_like, params)
         return ScaleByAdamState(jnp.zeros((), jnp.int32), mu, nu)
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         del params
         t = _next(state.count)
-        mu = jax.tree.map(lambda m, g: _average(m, g, b1), state.mu, grads)
-        nu = jax.tree.map(lambda v, g: _average(v, g * g, b2), state.nu, grads)
+        mu = jax.tree.map(lambda m, g: _average(m, g, b1), state.mu, updates)
+        nu = jax.tree.map(lambda v, g: _average(v, g * g, b2), state.nu, updates)
 
         def direction(m, v, g):
             wide = jnp.promote_types(g.dtype, jnp.float32)
@@ -117,12 +117,12 @@ def scale_by_adam(
             v_hat = _corrected(v, b2, t)
             return (m_hat / (_root(v_hat + jnp.asarray(eps_root, wide)) + jnp.asarray(eps, wide))).astype(g.dtype)
 
-        return jax.tree.map(direction, mu, nu, grads), ScaleByAdamState(t, mu, nu)
+        return jax.tree.map(direction, mu, nu, updates), ScaleByAdamState(t, mu, nu)
 
     return optax.GradientTransformation(init, update)
 
 
-def add_decayed_weights(weight_decay: float | Array = 0.0, mask: Any = None) -> Optimizer:
+def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Optimizer:
     """Add weight_decay p to the direction: decoupled decay after an adaptive scaling, L2 before one.
 
     Args:
@@ -135,7 +135,7 @@ def add_decayed_weights(weight_decay: float | Array = 0.0, mask: Any = None) -> 
 
     >>> t = add_decayed_weights(0.1)
     >>> t.update(jnp.array(1.0), t.init(jnp.array(2.0)), jnp.array(2.0))[0]
-    Array(1.2, dtype=float32, weak_type=True)
+    Array(1.2, dtype=float32)
 
     Source: Loshchilov and Hutter, "Decoupled weight decay regularization" (2019).
     """
@@ -144,11 +144,11 @@ def add_decayed_weights(weight_decay: float | Array = 0.0, mask: Any = None) -> 
         del params
         return optax.EmptyState()
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         if params is None:
             raise ValueError("expected params, because weights decay in proportion to themselves; got None: "
-                             "call update(grads, state, params)")  # fmt: skip
-        return jax.tree.map(lambda g, p: g + _scaled(weight_decay, p), grads, params), state
+                             "call update(updates, state, params)")  # fmt: skip
+        return jax.tree.map(lambda g, p: g + _scaled(weight_decay, p), updates, params), state
 
     decay = optax.GradientTransformation(init, update)
     return decay if mask is None else optax.masked(decay, mask)
@@ -157,7 +157,7 @@ def add_decayed_weights(weight_decay: float | Array = 0.0, mask: Any = None) -> 
 class ScaleByScheduleState(NamedTuple):
     """State of `scale_by_schedule`."""
 
-    count: Array  # steps taken, shape (), int32
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride] - steps taken, shape (), int32; optax's name
 
 
 def scale_by_schedule(step_size_fn: Schedule) -> Optimizer:
@@ -166,22 +166,22 @@ def scale_by_schedule(step_size_fn: Schedule) -> Optimizer:
     >>> t = scale_by_schedule(lambda count: 1.0 / (count + 1))
     >>> _, state = t.update(jnp.array(4.0), t.init(None))
     >>> t.update(jnp.array(4.0), state)[0]
-    Array(2., dtype=float32, weak_type=True)
+    Array(2., dtype=float32)
     """
 
     def init(params):
         del params
         return ScaleByScheduleState(jnp.zeros((), jnp.int32))
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         del params
         s = step_size_fn(state.count)
-        return jax.tree.map(lambda g: _scaled(s, g), grads), ScaleByScheduleState(_next(state.count))
+        return jax.tree.map(lambda g: _scaled(s, g), updates), ScaleByScheduleState(_next(state.count))
 
     return optax.GradientTransformation(init, update)
 
 
-def scale_by_learning_rate(learning_rate: float | Array | Schedule, *, flip_sign: bool = True) -> Optimizer:
+def scale_by_learning_rate(learning_rate: Scalar | Schedule, *, flip_sign: bool = True) -> Optimizer:
     """Multiply by the learning rate and, unless told otherwise, turn ascent into descent.
 
     Args:
@@ -190,15 +190,15 @@ def scale_by_learning_rate(learning_rate: float | Array | Schedule, *, flip_sign
 
     >>> t = scale_by_learning_rate(0.5)
     >>> t.update(jnp.array(4.0), t.init(None))[0]
-    Array(-2., dtype=float32, weak_type=True)
+    Array(-2., dtype=float32)
     """
     sign = -1 if flip_sign else 1
     if callable(learning_rate):
         return scale_by_schedule(lambda count: sign * learning_rate(count))
 
-    def update(grads, state, params=None):
+    def update(updates, state, params=None):
         del params
-        return jax.tree.map(lambda g: _scaled(sign * learning_rate, g), grads), state
+        return jax.tree.map(lambda g: sign * _scaled(learning_rate, g), updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 

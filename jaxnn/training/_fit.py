@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.losses import weighted_mean
+from jaxnn.ops import Op
 from jaxnn.training._checks import check_data
 from jaxnn.training._compiled import compiled
 from jaxnn.training._evaluate import means, weights
@@ -177,7 +178,7 @@ def train_epoch(trainer: Trainer, plan: _Plan, ts: TrainState, data: Data) -> tu
 
 
 def _name(metric: LossLike) -> str:
-    return metric.name if hasattr(metric, "name") else metric.__name__
+    return metric.name if isinstance(metric, Op) else metric.__name__
 
 
 def _names(plan: _Plan, validation: Data | None) -> list[str]:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.training._trainer import TrainState
-from jaxnn.typing import Array, Params, State
+from jaxnn.typing import Array, Params, Scalar, State
 
 
 class Best(NamedTuple):
@@ -45,8 +45,8 @@ class EarlyStopping:
     Source: Prechelt, "Early stopping - but when?" (1998).
     """
 
-    patience: int | Array
-    min_delta: float | Array = 0.0
+    patience: Scalar
+    min_delta: Scalar = 0.0
     monitor: str | None = None
     mode: Literal["min", "max"] = "min"
 
@@ -82,8 +82,8 @@ def while_loop(cond: Callable[[Any], Array], body: Callable[[Any], Any], init: A
         max_steps: How many steps there may be; more are not taken.
 
     >>> double_until_100 = lambda x: while_loop(lambda x: x < 100, lambda x: 2 * x, x, max_steps=10)
-    >>> jax.value_and_grad(double_until_100)(3.0)
-    (Array(192., dtype=float32, weak_type=True), Array(64., dtype=float32, weak_type=True))
+    >>> jax.value_and_grad(double_until_100)(jnp.float32(3.0))
+    (Array(192., dtype=float32), Array(64., dtype=float32))
     """
     # What body closes over, a learning rate for one, must be an argument for a rule to differentiate by it.
     step, consts = jax.closure_convert(body, init)
@@ -110,7 +110,7 @@ def while_loop(cond: Callable[[Any], Array], body: Callable[[Any], Any], init: A
             i, carry, _ = counted
             return (i < max_steps) & cond(carry)
 
-        before = jax.tree.map(lambda c: jnp.broadcast_to(c, (max_steps, *c.shape)), init)
+        before = jax.tree.map(lambda c: jnp.broadcast_to(c, (max_steps, *jnp.shape(c))), init)
         steps, carry, before = lax.while_loop(going, advance, (0, init, before))
         return carry, (steps, before, consts)
 
