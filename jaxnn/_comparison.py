@@ -64,7 +64,7 @@ class Comparison:
         return all(row.agrees for row in self.rows)
 
     def __str__(self) -> str:
-        header = ["parameter", "shape", "largest gradient", "hand - autodiff", "central differences", ""]
+        header = ["parameter", "shape", "largest gradient", "|hand - autodiff|", "central differences", ""]
         rows = [
             [
                 row.name,

@@ -15,12 +15,28 @@ import jax.numpy as jnp
 from jaxnn.errors import ShapeError
 from jaxnn.typing import Array, Key
 
+__all__ = [
+    "Constant",
+    "Initializer",
+    "Normal",
+    "VarianceScaling",
+    "glorot_normal",
+    "glorot_uniform",
+    "he_normal",
+    "he_uniform",
+    "lecun_normal",
+    "lecun_uniform",
+    "normal",
+    "ones",
+    "zeros",
+]
+
 Initializer: TypeAlias = Callable[[Key, tuple[int, ...], Any], Array]
 """A function `(key, shape, dtype) -> array`; any of `jax.nn.initializers` is one."""
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Constant:
     """Every element is `value`, whatever the key.
 
@@ -28,6 +44,9 @@ class Constant:
     """
 
     value: float
+
+    def __repr__(self) -> str:
+        return {0.0: "zeros", 1.0: "ones"}.get(self.value, f"Constant({self.value})")
 
     def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         """Draw an array."""
@@ -48,18 +67,27 @@ class Normal:
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class VarianceScaling:
     """Independent numbers of mean 0 and variance scale / n, where n is a fan of the weight.
 
     n is the number of inputs a unit sums over (`fan_in`), of units an input feeds (`fan_out`), or the mean of
     both (`fan_avg`). "normal" is the whole normal distribution; JAX's and Keras's initialisers of these names
     cut it at two standard deviations and rescale it to the same variance.
+
+    >>> VarianceScaling(2.0, "fan_in", "normal"), VarianceScaling(0.5, "fan_out", "uniform")
+    (he_normal(), VarianceScaling(scale=0.5, mode='fan_out', distribution='uniform'))
     """
 
     scale: float
     mode: Literal["fan_in", "fan_out", "fan_avg"]
     distribution: Literal["normal", "uniform"]
+
+    def __repr__(self) -> str:
+        family = {(1.0, "fan_avg"): "glorot", (2.0, "fan_in"): "he", (1.0, "fan_in"): "lecun"}
+        if (self.scale, self.mode) in family:
+            return f"{family[self.scale, self.mode]}_{self.distribution}()"
+        return f"VarianceScaling(scale={self.scale}, mode={self.mode!r}, distribution={self.distribution!r})"
 
     def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         """Draw an array of at least two axes."""
@@ -95,7 +123,7 @@ def glorot_normal() -> VarianceScaling:
     """N(0, 2 / (fan_in + fan_out)), for tanh and sigmoid; also called Xavier.
 
     >>> glorot_normal()
-    VarianceScaling(scale=1.0, mode='fan_avg', distribution='normal')
+    glorot_normal()
 
     Source: Glorot and Bengio, "Understanding the difficulty of training deep feedforward networks" (2010).
     """
@@ -118,7 +146,7 @@ def he_normal() -> VarianceScaling:
     """N(0, 2 / fan_in), for relu, which halves the second moment; also called Kaiming.
 
     >>> he_normal()
-    VarianceScaling(scale=2.0, mode='fan_in', distribution='normal')
+    he_normal()
 
     Source: He et al., "Delving deep into rectifiers" (2015).
     """
@@ -129,7 +157,7 @@ def he_uniform() -> VarianceScaling:
     """U(-a, a) with a = sqrt(6 / fan_in), for relu; also called Kaiming.
 
     >>> he_uniform()
-    VarianceScaling(scale=2.0, mode='fan_in', distribution='uniform')
+    he_uniform()
 
     Source: He et al. (2015).
     """
@@ -140,7 +168,7 @@ def lecun_normal() -> VarianceScaling:
     """N(0, 1 / fan_in), for linear layers, tanh and selu; the default of `Dense`.
 
     >>> lecun_normal()
-    VarianceScaling(scale=1.0, mode='fan_in', distribution='normal')
+    lecun_normal()
 
     Source: LeCun et al., "Efficient BackProp" (1998).
     """
@@ -151,7 +179,7 @@ def lecun_uniform() -> VarianceScaling:
     """U(-a, a) with a = sqrt(3 / fan_in), for linear layers, tanh and selu.
 
     >>> lecun_uniform()
-    VarianceScaling(scale=1.0, mode='fan_in', distribution='uniform')
+    lecun_uniform()
 
     Source: LeCun et al. (1998).
     """

@@ -17,6 +17,15 @@ from jaxnn.errors import ShapeError, values
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array
 
+__all__ = [
+    "binary_cross_entropy",
+    "cross_entropy",
+    "mse",
+    "softmax_cross_entropy",
+    "softmax_cross_entropy_with_integer_labels",
+    "weighted_mean",
+]
+
 
 def _check_same_shape(prediction: AnyArray, target: AnyArray) -> None:
     if prediction.shape != target.shape:

@@ -11,6 +11,10 @@ from jaxtyping import Float, Num
 from jaxnn.losses import cross_entropy
 from jaxnn.typing import Array
 
+__all__ = [
+    "accuracy",
+]
+
 
 def accuracy(prediction: Float[Array, "*batch classes"], target: Num[Array, "..."]) -> Float[Array, "*batch"]:
     """1 where the largest prediction is the target's, else 0; the mean is the fraction that is right.

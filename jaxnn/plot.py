@@ -8,6 +8,10 @@ import numpy as np
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+__all__ = [
+    "curves",
+]
+
 
 def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
     """Return a figure with a panel for each quantity of a history, training and validation together.

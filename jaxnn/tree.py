@@ -8,6 +8,16 @@ from typing import Any
 import jax
 from jax.tree_util import DictKey, FlattenedIndexKey, GetAttrKey, SequenceKey
 
+__all__ = [
+    "count",
+    "map_named",
+    "mask",
+    "merge",
+    "named_leaves",
+    "nbytes",
+    "split",
+]
+
 _Entry = DictKey | FlattenedIndexKey | GetAttrKey | SequenceKey
 
 

@@ -38,6 +38,15 @@ Schedule: TypeAlias = Callable[[Any], Any]
 """A function of the step count, such as a learning rate that decays."""
 
 
+def accumulator_dtype(dtype: Any) -> Any:
+    """Return the dtype in which numbers of `dtype` are summed and averaged: float32 at least.
+
+    >>> accumulator_dtype(jnp.bfloat16), accumulator_dtype(jnp.float64)
+    (dtype('float32'), dtype('float64'))
+    """
+    return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
+
+
 class Data(NamedTuple):
     """A data set, or a batch of one: inputs, targets and optional weights, with a shared leading axis.
 

@@ -36,14 +36,16 @@ class Serial(Layer):
     def apply(self, params, state, x, *, key=None, train=False):
         new = {}
         for i, (name, layer) in enumerate(self.layers):
-            x, new[name] = call(name, layer.apply, params[name], state[name], x, key=child_key(key, i), train=train)
+            x, new[name] = call(
+                name, layer.apply, params.get(name, {}), state.get(name, {}), x, key=child_key(key, i), train=train
+            )
         return x, new
 
     def fwd(self, params, state, x, *, key=None, train=False):
         new, residuals = {}, {}
         for i, (name, layer) in enumerate(self.layers):
             (x, new[name]), residuals[name] = call(
-                name, layer.fwd, params[name], state[name], x, key=child_key(key, i), train=train
+                name, layer.fwd, params.get(name, {}), state.get(name, {}), x, key=child_key(key, i), train=train
             )
         return (x, new), residuals
 
@@ -109,7 +111,7 @@ class Parallel(Layer):
         y, new = {}, {}
         for i, (name, layer) in enumerate(self.layers):
             y[name], new[name] = call(
-                name, layer.apply, params[name], state[name], x, key=child_key(key, i), train=train
+                name, layer.apply, params.get(name, {}), state.get(name, {}), x, key=child_key(key, i), train=train
             )
         return tuple(y.values()), new
 
@@ -117,7 +119,7 @@ class Parallel(Layer):
         y, new, residuals = {}, {}, {}
         for i, (name, layer) in enumerate(self.layers):
             (y[name], new[name]), residuals[name] = call(
-                name, layer.fwd, params[name], state[name], x, key=child_key(key, i), train=train
+                name, layer.fwd, params.get(name, {}), state.get(name, {}), x, key=child_key(key, i), train=train
             )
         return (tuple(y.values()), new), residuals
 
@@ -249,7 +251,7 @@ class Repeat(Layer):
             params, state, key = copy
             return self.layer.apply(params, state, x, key=key, train=train)
 
-        return lax.scan(block, x, (params, state, self._keys(key)))
+        return lax.scan(block, x, (params, state, self._keys(key)), length=self.n)
 
     def fwd(self, params, state, x, *, key=None, train=False):
         shared = {}
@@ -264,7 +266,7 @@ class Repeat(Layer):
             own = [leaf for leaf in leaves if id(leaf) not in stacked]
             return y, (state, own)
 
-        y, (state, own) = lax.scan(block, x, (params, state, self._keys(key)))
+        y, (state, own) = lax.scan(block, x, (params, state, self._keys(key)), length=self.n)
         of_params, own = jax.tree.leaves(params), iter(own)
         leaves = [next(own) if i is None else of_params[i] for i in shared["sources"]]
         return (y, state), jax.tree.unflatten(shared["structure"], leaves)
@@ -274,7 +276,7 @@ class Repeat(Layer):
             d_params, dx = self.layer.bwd(residuals, dy)
             return dx, d_params
 
-        dx, d_params = lax.scan(block, dy, residuals, reverse=True)
+        dx, d_params = lax.scan(block, dy, residuals, length=self.n, reverse=True)
         return d_params, dx
 
     def _keys(self, key):

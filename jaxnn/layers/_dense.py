@@ -37,6 +37,7 @@ class Dense(OpLayer):
 
     op: ClassVar[Op] = linear
     arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
+    optional: ClassVar[tuple[str, ...]] = ("b",)
 
     def init(self, key, x):
         if x.ndim < 2:

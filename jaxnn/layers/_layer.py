@@ -5,7 +5,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, TypeAlias, final
 
 import jax
@@ -108,12 +108,16 @@ LayerLike: TypeAlias = Layer | Op | Callable[[Any], Any]
 class OpLayer(Layer):
     """A layer that wires one op to its input, its key and its named parameters, and so has all three.
 
-    A subclass states `op` and `arrays`, the op's arrays by name: `"x"` is the input and any other name a
-    parameter, where a parameter that the layer does not have is `None`.
+    A subclass states `op`, and `arrays`, the op's arrays by name: `"x"` is the input and any other name a
+    parameter. Those that are `optional` are `None` where the layer does not have them.
+
+    Raises:
+        ValueError: The parameters do not have these names.
     """
 
     op: ClassVar[Op]
     arrays: ClassVar[tuple[str, ...]] = ("x",)
+    optional: ClassVar[tuple[str, ...]] = ()
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -139,6 +143,12 @@ class OpLayer(Layer):
         return {name: d_leaf for name, d_leaf in d.items() if d_leaf is not None}, dx
 
     def _wired(self, params, x):
+        names = set(self.arrays) - {"x"}
+        if not names - set(self.optional) <= set(params) <= names:
+            raise ValueError(
+                f"expected parameters {', '.join(sorted(names))}, because {self.op} is of these; "
+                f"got {', '.join(sorted(params)) or 'none'}"
+            )
         return [x if name == "x" else params.get(name) for name in self.arrays]
 
 
@@ -267,6 +277,8 @@ def show(layer: Any) -> str:
     >>> nn.Dense(64), nn.Dense(64, bias=False), nn.Dropout(0.5)
     (Dense(64), Dense(64, bias=False), Dropout(0.5))
     """
+    if not is_dataclass(layer):
+        return f"{type(layer).__name__}()"
     shown = []
     for position, setting in enumerate(fields(layer)):
         value = getattr(layer, setting.name)

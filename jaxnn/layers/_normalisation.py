@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxnn.initializers import Initializer, ones, zeros
 from jaxnn.layers._layer import Layer, parameter_dtype
 from jaxnn.ops import batch_norm, normalise
-from jaxnn.typing import Scalar
+from jaxnn.typing import Scalar, accumulator_dtype
 
 
 @final
@@ -50,7 +50,7 @@ class BatchNorm(Layer):
 
     def init(self, key, x):
         features, dtype = x.shape[-1:], parameter_dtype(x)
-        statistics = jnp.promote_types(dtype, jnp.float32)
+        statistics = accumulator_dtype(dtype)
         inits: dict[str, Initializer] = {}
         if self.scale:
             inits["scale"] = ones

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from jaxnn.errors import ShapeError
 from jaxnn.ops._op import op, shape_only
-from jaxnn.typing import AnyArray, Array
+from jaxnn.typing import AnyArray, Array, accumulator_dtype
 
 Features = Float[Array, " features"]
 
@@ -69,7 +69,7 @@ def batch_norm(
 def batch_norm_fwd(x, scale, offset, *, epsilon=1e-5):
     """Remember x^ and 1 / sqrt(var + epsilon): with them the backward needs no statistics again."""
     axes = tuple(range(x.ndim - 1))
-    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))
+    wide = x.astype(accumulator_dtype(x.dtype))
     mean = wide.mean(axes)
     centred = wide - jnp.broadcast_to(mean, x.shape)
     var = (centred * centred).mean(axes)

@@ -121,7 +121,13 @@ class Op:
         """Return the cotangent of every array, given the cotangent of the output."""
         if self._bwd is None:
             return pull(residuals, d_out)
-        return self._bwd(residuals, d_out, **settings)
+        d_arrays = self._bwd(residuals, d_out, **settings)
+        if not isinstance(d_arrays, tuple):
+            raise TypeError(
+                f"expected the backward of {self} to return a tuple, because it has one cotangent for each "
+                f"array; got {type(d_arrays).__name__}"
+            )
+        return d_arrays
 
     def __repr__(self) -> str:
         return self.name

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.typing import Array, Scalar, Schedule
+from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
 
 
 class TraceState(NamedTuple):
@@ -107,7 +107,7 @@ def scale_by_adam(
         nu = jax.tree.map(lambda v, g: _average(v, g * g, b2), state.nu, updates)
 
         def direction(m, v, g):
-            wide = jnp.promote_types(g.dtype, jnp.float32)
+            wide = accumulator_dtype(g.dtype)
             m, v = m.astype(wide), v.astype(wide)
             if nesterov:
                 beta = jnp.asarray(b1, wide)
@@ -205,12 +205,12 @@ def scale_by_learning_rate(learning_rate: Scalar | Schedule, *, flip_sign: bool 
 
 def _scaled(factor, x):
     """Factor x, in float32 at least, in the dtype of x."""
-    wide = jnp.promote_types(x.dtype, jnp.float32)
+    wide = accumulator_dtype(x.dtype)
     return (jnp.asarray(factor, wide) * x.astype(wide)).astype(x.dtype)
 
 
 def _average(average, value, decay):
-    wide = jnp.promote_types(average.dtype, jnp.float32)
+    wide = accumulator_dtype(average.dtype)
     decay = jnp.asarray(decay, wide)
     return (decay * average.astype(wide) + (1 - decay) * value.astype(wide)).astype(average.dtype)
 

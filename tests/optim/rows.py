@@ -1,0 +1,86 @@
+"""One row per optimizer and per schedule: under every row, every property of the contract tests is checked."""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from jaxnn import optim
+
+
+class Row(NamedTuple):
+    """An optimizer (or schedule) of jaxnn beside optax's, and all hyperparameters that one could sweep."""
+
+    name: str
+    ours: Callable[..., Any]
+    peer: Callable[..., Any]
+    hyperparameters: Mapping[str, float]
+
+
+def only_w(params):
+    """A mask over the parameters, as weight decay takes one."""
+    return jax.tree.map_with_path(lambda path, _: path[-1].key == "w", params)
+
+
+ADAM = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "eps_root": 0.0}
+RATE = {"learning_rate": 0.1}
+
+OPTIMIZERS = [
+    Row("sgd", optim.sgd, optax.sgd, RATE),
+    Row("sgd_momentum", optim.sgd, optax.sgd, {**RATE, "momentum": 0.9}),
+    Row(
+        "sgd_nesterov", partial(optim.sgd, nesterov=True), partial(optax.sgd, nesterov=True), {**RATE, "momentum": 0.9}
+    ),
+    Row(
+        "momentum",
+        optim.momentum,
+        lambda learning_rate, decay: optax.sgd(learning_rate, momentum=decay),
+        {**RATE, "decay": 0.9},
+    ),
+    Row(
+        "nesterov",
+        optim.nesterov,
+        lambda learning_rate, decay: optax.sgd(learning_rate, decay, nesterov=True),
+        {**RATE, "decay": 0.9},
+    ),
+    Row("adam", optim.adam, optax.adam, {**RATE, **ADAM}),
+    Row("nadam", partial(optim.adam, nesterov=True), optax.nadam, {**RATE, **ADAM, "eps_root": 1e-4}),
+    Row("adamw", optim.adamw, optax.adamw, {**RATE, **ADAM, "weight_decay": 0.02}),
+    Row("nadamw", partial(optim.adamw, nesterov=True), optax.nadamw, {**RATE, **ADAM, "weight_decay": 0.02}),
+    Row(
+        "adamw_masked",
+        partial(optim.adamw, mask=only_w),
+        partial(optax.adamw, mask=only_w),
+        {**RATE, **ADAM, "weight_decay": 0.02},
+    ),
+    Row("trace", optim.trace, optax.trace, {"decay": 0.9}),
+    Row("trace_nesterov", partial(optim.trace, nesterov=True), partial(optax.trace, nesterov=True), {"decay": 0.9}),
+    Row("scale_by_adam", optim.scale_by_adam, optax.scale_by_adam, ADAM),
+    Row("add_decayed_weights", optim.add_decayed_weights, optax.add_decayed_weights, {"weight_decay": 0.02}),
+    Row("scale_by_learning_rate", optim.scale_by_learning_rate, optax.scale_by_learning_rate, RATE),
+    Row(
+        "scale_by_learning_rate_unflipped",
+        partial(optim.scale_by_learning_rate, flip_sign=False),
+        partial(optax.scale_by_learning_rate, flip_sign=False),
+        RATE,
+    ),
+    Row(
+        "scale_by_schedule",
+        lambda rate: optim.scale_by_schedule(lambda count: rate / (count.astype(float) + 1)),
+        lambda rate: optax.scale_by_schedule(lambda count: rate / (count.astype(float) + 1)),
+        {"rate": 0.1},
+    ),
+]
+
+SCHEDULES = [
+    Row("constant", optim.constant_schedule, optax.constant_schedule, {"value": 0.1}),
+    Row("cosine", optim.cosine_decay_schedule, optax.cosine_decay_schedule, {"init_value": 0.1, "decay_steps": 40.0}),
+    Row(
+        "cosine_to_alpha",
+        optim.cosine_decay_schedule,
+        optax.cosine_decay_schedule,
+        {"init_value": 0.1, "decay_steps": 40.0, "alpha": 0.01, "exponent": 2.0},
+    ),
+]

@@ -1,0 +1,160 @@
+"""Numbers worked by hand, named after the items of the scope that they belong to: one parameter, f(x) = x^2."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxnn as nn
+from jaxnn import optim
+
+pytestmark = pytest.mark.usefixtures("x64")
+
+square = lambda x: x**2
+
+
+def path(optimizer, steps, f=square, start=2.0):
+    """Parameters after each step, and the state after the last."""
+    x, seen = jnp.asarray(start), []
+    state = optimizer.init(x)
+    for _ in range(steps):
+        updates, state = optimizer.update(jax.grad(f)(x), state, x)
+        x = optim.apply_updates(x, updates)
+        seen.append(x)
+    return np.array(seen), state
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "expected"),
+    [
+        pytest.param(nn.sgd(0.1), [1.6, 1.28, 1.024], id="OPT-2 gradient descent"),
+        pytest.param(nn.adam(0.1), [1.9, 1.80016649, 1.70062339], id="OPT-6 Adam"),
+        pytest.param(nn.adam(0.1, nesterov=True), [1.85263158, 1.73912147, 1.63428419], id="OPT-9 Nadam"),
+        pytest.param(nn.momentum(0.1 * (1 - 0.9), 0.9), [1.96, 1.8848, 1.779424], id="MOM-1 EMA form"),
+        pytest.param(nn.momentum(0.1, 0.9), [1.6, 0.92, 0.124], id="MOM-2 heavy ball"),
+    ],
+)
+def test_three_steps_from_2_at_learning_rate_a_tenth(optimizer, expected):
+    np.testing.assert_allclose(path(optimizer, 3)[0], expected, atol=1e-8)
+
+
+def test_mom_1_the_ema_form_is_the_heavy_ball_at_a_rate_smaller_by_1_minus_decay():
+    ema = optim.chain(optax.ema(0.9, debias=False), nn.sgd(0.1))
+    np.testing.assert_allclose(path(nn.momentum(0.1 * (1 - 0.9), 0.9), 20)[0], path(ema, 20)[0], rtol=1e-12)
+
+
+@pytest.mark.parametrize("start", [2.0, -300.0, 1e-3])
+def test_opt_6_the_first_step_of_adam_is_the_learning_rate(start):
+    (x,), _ = path(nn.adam(0.1), 1, start=start)
+    assert abs(start - x) == pytest.approx(0.1, rel=1e-5)
+
+
+def test_mom_3_nesterov_holds_the_parameters_ahead_of_the_textbook_ones():
+    rate, decay, theta, v, textbook, ahead = 0.1, 0.9, 2.0, 0.0, [], []
+    for _ in range(3):
+        v = decay * v + rate * 2 * (theta - decay * v)
+        theta = theta - v
+        textbook.append(theta)
+        ahead.append(theta - decay * v)
+    np.testing.assert_allclose(textbook, [1.6, 0.992, 0.35584], rtol=1e-12)
+
+    for steps in (1, 2, 3):
+        ours, (trace, _) = path(nn.nesterov(rate, decay), steps)
+        assert ours[-1] == pytest.approx(ahead[steps - 1], rel=1e-12)
+        assert ours[-1] + decay * rate * trace.trace == pytest.approx(textbook[steps - 1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "optimizer",
+    [optim.chain(optax.ema(0.0, debias=False), nn.sgd(0.1)), nn.momentum(0.1, 0.0), nn.nesterov(0.1, 0.0)],
+    ids=["EMA form", "heavy ball", "Nesterov"],
+)
+def test_mom_4_momentum_of_zero_is_gradient_descent(optimizer):
+    np.testing.assert_allclose(path(optimizer, 3)[0], [1.6, 1.28, 1.024], rtol=1e-12)
+
+
+def test_mom_6_momentum_needs_fewer_steps_where_curvatures_differ_a_hundredfold():
+    curvature = jnp.array([1.0, 100.0])
+
+    def steps_to_a_millionth(optimizer):
+        def step(carry):
+            x, state, count = carry
+            updates, state = optimizer.update(curvature * x, state, x)
+            return optim.apply_updates(x, updates), state, count + 1
+
+        x = jnp.ones(2)
+        begin = (x, optimizer.init(x), 0)
+        return int(jax.lax.while_loop(lambda carry: jnp.abs(carry[0]).max() > 1e-6, step, begin)[2])
+
+    without = steps_to_a_millionth(nn.sgd(2 / (1 + 100)))  # the rate that converges fastest: (99 / 101)^steps
+    assert without == 691
+    assert steps_to_a_millionth(nn.momentum((1 + 0.9**0.5) ** 2 / 100, 0.9)) < 0.6 * without
+
+
+@pytest.mark.parametrize(
+    ("rate", "expected"),
+    [
+        (0.01, [1.96, 1.9208, 1.882384]),
+        (0.5, [0.0, 0.0]),
+        (1.0, [-2.0, 2.0, -2.0, 2.0]),
+        (1.1, [-2.4, 2.88]),
+    ],
+    ids=["a small rate creeps", "0.5 arrives at once", "1 oscillates", "1.1 diverges"],
+)
+def test_gd_6_a_square_converges_for_rates_between_0_and_1_only(rate, expected):
+    np.testing.assert_allclose(path(nn.sgd(rate), len(expected))[0], expected, rtol=1e-12, atol=1e-15)
+
+
+@pytest.mark.parametrize(("f", "rate"), [(lambda x: (x - 1) ** 2, 0.2), (lambda x: 2 * x**2 - 4 * x, 0.1)])
+def test_gd_7_from_3_to_2_2_to_1_72(f, rate):
+    np.testing.assert_allclose(path(nn.sgd(rate), 4, f, 3.0)[0], [2.2, 1.72, 1.432, 1.2592], rtol=1e-12)
+
+
+def test_gd_8_the_fit_of_z_to_2x_through_the_trainer():
+    trainer = nn.trainer(nn.Dense(1, bias=False), nn.losses.mse, nn.sgd(0.4))
+    point = nn.Data(jnp.array([[1.0]]), jnp.array([[2.0]]))
+    ts = trainer.init(jax.random.key(0), point.x)._replace(params={"w": jnp.array([[0.2]])})
+    step, weights, losses = jax.jit(trainer.step), [], []
+    for _ in range(4):
+        ts, info = step(ts, point)
+        weights.append(float(ts.params["w"][0, 0]))
+        losses.append(float(info.loss))
+    np.testing.assert_allclose(weights, [1.64, 1.928, 1.9856, 1.99712], rtol=1e-12)
+    np.testing.assert_allclose(losses, [3.24, 0.1296, 0.005184, 0.00020736], rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("squares", "expected"),
+    [(1.25, [2.0, 2.0]), (2.5, [3.8, 0.2]), (2.6, [2 + 1.08 * 1.8, 2 - 1.08**2 * 1.8])],
+    ids=["arrives at once", "oscillates", "diverges"],
+)
+def test_gd_8_the_sum_of_squared_inputs_decides_whether_it_converges(squares, expected):
+    np.testing.assert_allclose(path(nn.sgd(0.4), 2, lambda w: squares * (2 - w) ** 2, 0.2)[0], expected, rtol=1e-12)
+
+
+def test_gd_8_a_factor_of_a_half_halves_the_step():
+    weights, _ = path(nn.sgd(0.4), 3, lambda w: (2 - w) ** 2 / 2, 0.2)
+    np.testing.assert_allclose(weights, [0.92, 1.352, 1.6112], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("count", "rate"), [(0, 0.1), (50, 0.05), (100, 0.0), (101, 0.0)])
+def test_lrs_4_cosine_decay(count, rate):
+    assert nn.cosine_decay_schedule(0.1, 100)(count) == pytest.approx(rate, abs=1e-15)
+
+
+def test_lrs_4_the_least_rate_is_a_fraction_of_the_first():
+    rate = nn.cosine_decay_schedule(0.1, 100, alpha=0.2)
+    np.testing.assert_allclose([rate(0), rate(50), rate(100)], [0.1, 0.06, 0.02], rtol=1e-12)
+
+
+def test_a_schedule_is_called_with_the_steps_taken_before():
+    xs, _ = path(nn.sgd(lambda count: 0.1 / (count.astype(float) + 1)), 2, lambda x: x, 2.0)
+    np.testing.assert_allclose(xs, [1.9, 1.85], rtol=1e-12)
+
+
+def test_e_33_the_eps_of_adam_is_outside_the_root_and_eps_root_inside():
+    g, eps = 3e-3, 4e-3
+    first = lambda **eps: path(nn.adam(0.1, **eps), 1, lambda x: g * x, 0.0)[0][0]
+    assert first(eps=eps) == pytest.approx(-0.1 * g / (g + eps), rel=1e-9)
+    assert first(eps=0.0, eps_root=eps**2) == pytest.approx(-0.1 * g / 5e-3, rel=1e-9)

@@ -1,0 +1,289 @@
+"""Every property of an op, over every op and loss."""
+
+from functools import partial
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from cases import LOSSES, OPS
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import jaxnn as nn
+from jaxnn.ops import Op
+
+ROWS = [*OPS, *LOSSES]
+FAMILIES = [case for case in ROWS if case.family]
+every = pytest.mark.parametrize("case", ROWS, ids=repr)
+
+
+def arrays_of(case, *, batch=6, dtype=jnp.float64, seed=0):
+    return case.arrays(np.random.default_rng(seed), batch, dtype)
+
+
+def is_smooth(a):
+    return a is not None and jnp.issubdtype(a.dtype, jnp.floating)
+
+
+def random_like(tree, seed=1):
+    random = np.random.default_rng(seed)
+    return jax.tree.map(lambda a: jnp.asarray(random.normal(size=a.shape)).astype(a.dtype), tree)
+
+
+def inner(a, b):
+    return sum(float(jnp.vdot(p, q)) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def smooth_function(case, arrays):
+    """The plain op as a function of its floating arrays alone, and these arrays."""
+    smooth = [i for i, a in enumerate(arrays) if is_smooth(a)]
+
+    def function(*moving):
+        whole = list(arrays)
+        for i, a in zip(smooth, moving, strict=True):
+            whole[i] = a
+        return case.op.plain(*whole, **case.settings)
+
+    return function, [arrays[i] for i in smooth], smooth
+
+
+def hand_vjp(case, arrays, op=None):
+    """Output, cotangent and hand-written gradients of the floating arrays (zeros where it says None)."""
+    op = op or case.op
+    out, residuals = op.fwd(*arrays, **case.settings)
+    d_out = random_like(out)
+    d_arrays = op.bwd(residuals, d_out, **case.settings)
+    assert len(d_arrays) == len(arrays)
+    d_smooth = [jnp.zeros_like(a) if d is None else d for a, d in zip(arrays, d_arrays, strict=True) if is_smooth(a)]
+    return out, d_out, d_smooth
+
+
+def backward_error(case, arrays, op=None):
+    """How far the hand-written backward is from JAX's of the plain function, relative to the largest entry."""
+    function, moving, _ = smooth_function(case, arrays)
+    _, d_out, hand = hand_vjp(case, arrays, op)
+    expected = jax.vjp(function, *moving)[1](d_out)
+    scale = max(float(jnp.abs(d).max(initial=0)) for d in expected) or 1.0
+    return max(float(jnp.abs(a - b).max(initial=0)) for a, b in zip(hand, expected, strict=True)) / scale
+
+
+@every
+def test_backward_equals_vjp_of_plain(case, x64):
+    assert backward_error(case, arrays_of(case)) < 1e-12
+
+
+@every
+def test_backward_equals_central_differences(case, x64):
+    arrays = arrays_of(case)
+    function, moving, _ = smooth_function(case, arrays)
+    if case.name == "dropout":  # no derivative is defined with respect to the rate
+        moving_directions = [random_like(moving[0]), jnp.zeros_like(moving[1])]
+    else:
+        moving_directions = random_like(moving, seed=2)
+    _, d_out, hand = hand_vjp(case, arrays)
+    h = 1e-6
+    ahead = function(*(a + h * v for a, v in zip(moving, moving_directions, strict=True)))
+    behind = function(*(a - h * v for a, v in zip(moving, moving_directions, strict=True)))
+    slope = (inner(d_out, ahead) - inner(d_out, behind)) / (2 * h)
+    np.testing.assert_allclose(inner(hand, moving_directions), slope, rtol=1e-7, atol=1e-8)
+
+
+@every
+def test_backward_is_transpose_of_forward_derivative(case, x64):
+    arrays = arrays_of(case)
+    function, moving, _ = smooth_function(case, arrays)
+    directions = random_like(moving, seed=3)
+    _, d_out, hand = hand_vjp(case, arrays)
+    _, d_along = jax.jvp(function, moving, directions)
+    np.testing.assert_allclose(inner(hand, directions), inner(d_out, d_along), rtol=1e-11, atol=1e-12)
+
+
+@every
+def test_derivative_is_none_exactly_where_there_is_none(case, x64):
+    arrays = arrays_of(case)
+    out, residuals = case.op.fwd(*arrays, **case.settings)
+    d_arrays = case.op.bwd(residuals, random_like(out), **case.settings)
+    without = [i for i, d in enumerate(d_arrays) if d is None]
+    constants = [1] if case.name == "dropout" else []
+    assert without == [i for i, a in enumerate(arrays) if not is_smooth(a) or i in constants]
+
+
+@every
+def test_forward_output_is_plain(case, x64):
+    arrays = arrays_of(case)
+    chex.assert_trees_all_equal(case.op.fwd(*arrays, **case.settings)[0], case.op.plain(*arrays, **case.settings))
+
+
+@every
+def test_residuals_are_arrays(case):
+    _, residuals = case.op.fwd(*arrays_of(case, dtype=jnp.float32), **case.settings)
+    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(residuals))
+
+
+def forward_and_backward(case):
+    def both(arrays, d_out):
+        out, residuals = case.op.fwd(*arrays, **case.settings)
+        return out, case.op.bwd(residuals, d_out, **case.settings)
+
+    return both
+
+
+@every
+def test_jit_equals_eager(case, x64):
+    arrays = arrays_of(case)
+    d_out = random_like(case.op(*arrays, **case.settings))
+    both = forward_and_backward(case)
+    chex.assert_trees_all_close(jax.jit(both)(arrays, d_out), both(arrays, d_out), rtol=1e-12, atol=1e-13)
+
+
+@every
+def test_vmap_equals_loop(case, x64):
+    members = [arrays_of(case, seed=seed) for seed in range(3)]
+    d_outs = [random_like(case.op(*arrays, **case.settings)) for arrays in members]
+    both = forward_and_backward(case)
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    looped = [both(arrays, d) for arrays, d in zip(members, d_outs, strict=True)]
+    mapped = jax.jit(jax.vmap(both))(stacked, jax.tree.map(lambda *leaves: jnp.stack(leaves), *d_outs))
+    chex.assert_trees_all_close(
+        mapped, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped), rtol=1e-11, atol=1e-12
+    )
+
+
+@every
+def test_scan_carries_residuals(case, x64):
+    members = [arrays_of(case, seed=seed) for seed in range(3)]
+    d_out = random_like(case.op(*members[0], **case.settings))
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    _, residuals = jax.lax.scan(lambda c, a: (c, case.op.fwd(*a, **case.settings)[1]), None, stacked)
+    _, scanned = jax.lax.scan(lambda c, r: (c, case.op.bwd(r, d_out, **case.settings)), None, residuals, reverse=True)
+    looped = [case.op.bwd(case.op.fwd(*a, **case.settings)[1], d_out, **case.settings) for a in members]
+    chex.assert_trees_all_close(
+        scanned, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped), rtol=1e-12, atol=1e-13
+    )
+
+
+@every
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64], ids=["f32", "bf16", "f64"])
+def test_dtype_is_kept(case, dtype, x64):
+    arrays = arrays_of(case, dtype=dtype)
+    out = jax.eval_shape(partial(case.op.plain, **case.settings), *arrays)
+    statistics = jnp.float32 if dtype == jnp.bfloat16 else dtype  # a mean or variance is never kept in bfloat16
+    first, *others = jax.tree.leaves(out)
+    assert first.dtype == dtype
+    assert all(leaf.dtype == statistics for leaf in others)
+    again, d_arrays = jax.eval_shape(forward_and_backward(case), arrays, out)
+    assert again == out
+    assert [d.dtype for d in d_arrays if d is not None] == [
+        a.dtype for a, d in zip(arrays, d_arrays, strict=True) if d is not None
+    ]
+
+
+@every
+def test_batch_of_one(case, x64):
+    assert backward_error(case, arrays_of(case, batch=1)) < 1e-12
+
+
+@every
+def test_empty_batch(case):
+    arrays = arrays_of(case, batch=0, dtype=jnp.float32)
+    if not case.empty:
+        if case.op is nn.ops.batch_norm:
+            with pytest.raises(nn.ShapeError, match="at least one example"):
+                case.op(*arrays, **case.settings)
+        return
+    out = case.op(*arrays, **case.settings)
+    assert 0 in jax.tree.leaves(out)[0].shape
+    d_arrays = jax.jit(forward_and_backward(case))(arrays, out)[1]
+    assert all(d.shape == a.shape for a, d in zip(arrays, d_arrays, strict=True) if d is not None)
+
+
+@every
+def test_second_call_compiles_nothing(case):
+    chex.clear_trace_counter()
+    function = jax.jit(chex.assert_max_traces(forward_and_backward(case), n=1))
+    for seed in (0, 1):
+        arrays = arrays_of(case, dtype=jnp.float32, seed=seed)
+        function(arrays, random_like(jax.eval_shape(partial(case.op.plain, **case.settings), *arrays)))
+
+
+@every
+def test_no_tracer_leaks(case):
+    arrays = arrays_of(case, dtype=jnp.float32)
+    d_out = random_like(case.op(*arrays, **case.settings))
+    with jax.checking_leaks():
+        jax.jit(forward_and_backward(case))(arrays, d_out)
+
+
+@every
+def test_installed_rule_is_what_grad_uses_and_plain_sees_through_it(case, x64):
+    """The same pair, installed in an op of its own, gives `jax.vjp` the hand-written gradient."""
+    ruled = Op(case.op._plain, case.op._check)
+    calls = []
+
+    def counted(*args, **keywords):
+        calls.append(1)
+        return case.op.bwd(*args, **keywords)
+
+    ruled.defvjp(case.op.fwd, counted, install=True)
+    arrays = arrays_of(case)
+    _, d_out, hand = hand_vjp(case, arrays)
+    _, moving, smooth = smooth_function(case, arrays)
+
+    def by_rule(*moving):
+        whole = list(arrays)
+        for i, a in zip(smooth, moving, strict=True):
+            whole[i] = a
+        return ruled(*whole, **case.settings)
+
+    chex.assert_trees_all_close(list(jax.vjp(by_rule, *moving)[1](d_out)), hand, rtol=1e-13, atol=1e-14)
+    assert calls
+    calls.clear()
+    with nn.plain():
+        jax.vjp(by_rule, *moving)[1](d_out)
+    assert not calls
+
+
+@pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.family)
+@pytest.mark.parametrize("wrong", ["scaled", "shifted", "forgotten", "misplaced"])
+def test_a_wrong_backward_is_caught(case, wrong, x64):
+    """The check of this file can fail: it does for four ways to be wrong, in every family of ops."""
+    breaks = {
+        "scaled": lambda d: d * 1.001,
+        "shifted": lambda d: d + 1e-6,
+        "forgotten": jnp.zeros_like,
+        "misplaced": lambda d: jnp.roll(d.reshape(-1), 1).reshape(d.shape),
+    }
+    broken = Op(case.op._plain, case.op._check)
+    broken.defvjp(
+        case.op.fwd,
+        lambda *args, **keywords: jax.tree.map(breaks[wrong], case.op.bwd(*args, **keywords)),
+    )
+    assert backward_error(case, arrays_of(case), broken) > 1e-8
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(leading=st.lists(st.integers(1, 4), min_size=1, max_size=3), wide=st.integers(1, 5), out=st.integers(1, 5))
+def test_linear_of_any_shape(leading, wide, out, x64):
+    random = np.random.default_rng(0)
+    x, w, b = (jnp.asarray(random.normal(size=shape)) for shape in ((*leading, wide), (wide, out), (out,)))
+    y, residuals = nn.ops.linear.fwd(x, w, b)
+    np.testing.assert_allclose(y, np.asarray(x) @ np.asarray(w) + np.asarray(b), rtol=1e-12)
+    dy = random_like(y)
+    dx, dw, db = nn.ops.linear.bwd(residuals, dy)
+    np.testing.assert_allclose(dx, np.einsum("...o,io->...i", dy, w), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(dw, np.einsum("...i,...o->io", x, dy), rtol=1e-11, atol=1e-12)
+    np.testing.assert_allclose(db, np.asarray(dy).reshape(-1, out).sum(0), rtol=1e-11, atol=1e-12)
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), axis=st.integers(-3, 2))
+def test_softmax_of_any_shape_and_axis(shape, axis, x64):
+    if not -len(shape) <= axis < len(shape):
+        return
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape))
+    y, residuals = nn.softmax.fwd(x, axis=axis)
+    np.testing.assert_allclose(y.sum(axis), np.ones(y.sum(axis).shape), rtol=1e-12)
+    (dx,) = nn.softmax.bwd(residuals, jnp.ones_like(y), axis=axis)
+    np.testing.assert_allclose(dx, np.zeros(shape), atol=1e-12)  # the sum is 1 whatever x is

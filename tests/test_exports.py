@@ -1,0 +1,120 @@
+"""Everything public is documented by an example, tested by a row, and found at one place."""
+
+import importlib
+import inspect
+import pkgutil
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import cases
+import pytest
+
+import jaxnn as nn
+from jaxnn.ops import Op
+
+PACKAGES = ["jaxnn", *(f"jaxnn.{name}" for name in ("ops", "layers", "optim", "training", "data"))]
+MODULES = [f"jaxnn.{name}" for name in ("losses", "metrics", "initializers", "tree", "plot")]
+
+
+def exports():
+    for path in [*PACKAGES, *MODULES]:
+        module = importlib.import_module(path)
+        for name in module.__all__:
+            yield f"{path}.{name}", getattr(module, name)
+
+
+EXPORTS = {
+    name: value
+    for name, value in exports()
+    if inspect.isfunction(value) or inspect.isclass(value) or isinstance(value, Op)
+}
+# Values and types without behaviour of their own; their module and attributes say what they are.
+BARE = {"Optimizer", "LayerLike", "TraceState", "ScaleByAdamState", "ScaleByScheduleState", "FitState", "Info",
+        "TrainState", "Trainer", "Serial", "Parallel", "Residual", "Repeat", "OpLayer", "apply_updates", "chain",
+        "Constant", "Normal", "VarianceScaling", "zeros", "ones", "ShapeError"}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", EXPORTS)
+def test_export_has_a_docstring(name):
+    assert inspect.getdoc(EXPORTS[name])
+
+
+@pytest.mark.parametrize("name", [name for name in EXPORTS if name.rpartition(".")[2] not in BARE])
+def test_export_has_an_example(name):
+    """That the examples run is what --doctest-modules checks."""
+    assert ">>> " in EXPORTS[name].__doc__
+
+
+def test_every_op_and_loss_has_a_row():
+    ops = {value for value in EXPORTS.values() if isinstance(value, Op)}
+    rows = {case.op for case in [*cases.OPS, *cases.LOSSES]}
+    assert {op.name for op in ops} == {op.name for op in rows}
+    assert all(op.hand for op in ops)
+
+
+def test_every_layer_has_a_row():
+    def within(layer):
+        return {type(layer), *(kind for child in layer.children.values() for kind in within(child))}
+
+    rows = set().union(*(within(case.layer) for case in cases.LAYERS))
+    shipped = {value for value in EXPORTS.values() if isinstance(value, type) and issubclass(value, nn.Layer)}
+    assert {kind for kind in shipped if not inspect.isabstract(kind)} <= rows
+    assert all(case.layer.hand for case in cases.LAYERS if case.hand)
+
+
+def test_optimizers_schedules_and_initialisers_have_rows():
+    text = {path: (Path(__file__).parent / path).read_text() for path in ("optim/rows.py", "test_initializers.py")}
+    for name, value in vars(nn.optim).items():
+        if name in nn.optim.__all__ and inspect.isfunction(value) and value.__module__.startswith("jaxnn"):
+            assert re.search(rf"\b{name}\b", text["optim/rows.py"]), name
+    for name, value in vars(nn.initializers).items():
+        if inspect.isfunction(value) and not name.startswith("_") and value.__module__ == "jaxnn.initializers":
+            assert re.search(rf"\b{name}\b", text["test_initializers.py"]), name
+
+
+def test_modules_of_the_package_have_docstrings():
+    for module in pkgutil.walk_packages(nn.__path__, "jaxnn."):
+        assert importlib.import_module(module.name).__doc__, module.name
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_all_is_sorted_and_complete(package):
+    module = importlib.import_module(package)
+    public = {
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (not inspect.ismodule(value) or value.__name__ == f"{package}.{name}")
+        and name not in ("typing", "errors", "gradients")
+    }
+    assert set(module.__all__) == public
+
+
+def test_imports_run_one_way():
+    """ops -> layers -> gradients -> training, as a reader of one may skip what comes after."""
+    order = ["ops", "layers", "gradients", "training"]
+    root = Path(nn.__file__).parent
+    for i, name in enumerate(order):
+        files = [root / f"{name}.py"] if (root / f"{name}.py").exists() else list((root / name).glob("*.py"))
+        for file in files:
+            for later in order[i + 1 :]:
+                assert not re.search(rf"^(from|import) jaxnn\.{later}\b", file.read_text(), re.M), (file, later)
+
+
+def test_ops_and_losses_never_ask_jax_to_differentiate():
+    root = Path(nn.__file__).parent
+    for file in [*(root / "ops").glob("*.py"), root / "losses.py"]:
+        if file.name != "_op.py":  # where the fallback of ops without a backward stands
+            assert not re.search(r"\bjax\.(grad|vjp|jvp|value_and_grad|linearize)\b", file.read_text()), file
+
+
+def test_import_changes_no_setting_of_jax():
+    """No flag, no configuration, no device is touched by `import jaxnn`."""
+    program = (
+        "import jax; before = dict(jax.config.values); import jaxnn; "
+        "assert dict(jax.config.values) == before; "
+        "from jax._src import xla_bridge; assert not xla_bridge._backends, 'a backend was started'"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,79 @@
+"""Accuracy: against NumPy, with ties, and for integer and one-hot targets."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxnn as nn
+from jaxnn.metrics import accuracy
+
+
+@pytest.fixture(params=[(50,), (4, 7), ()], ids=["batch", "batch and time", "one example"])
+def example(request):
+    """Logits, labels, and which of them are right by NumPy's account."""
+    random = np.random.default_rng(0)
+    logits = random.normal(size=(*request.param, 5)).astype(np.float32)
+    labels = random.integers(0, 5, request.param).astype(np.int32)
+    return jnp.asarray(logits), jnp.asarray(labels), (np.argmax(logits, -1) == labels).astype(np.float32)
+
+
+def test_integer_targets_are_judged_as_by_numpy(example):
+    logits, labels, right = example
+    np.testing.assert_array_equal(accuracy(logits, labels), right)
+
+
+def test_one_hot_targets_are_judged_as_integer_ones(example):
+    logits, labels, right = example
+    np.testing.assert_array_equal(accuracy(logits, jax.nn.one_hot(labels, 5)), right)
+
+
+def test_probabilities_are_judged_as_their_logits(example):
+    logits, labels, right = example
+    np.testing.assert_array_equal(accuracy(jax.nn.softmax(logits), labels), right)
+
+
+def test_compiled_it_is_the_same(example):
+    logits, labels, right = example
+    np.testing.assert_array_equal(jax.jit(accuracy)(logits, labels), right)
+
+
+def test_the_first_of_equals_counts():
+    tied = jnp.array([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0]])
+    np.testing.assert_array_equal(accuracy(tied, jnp.array([0, 1])), [1, 1])
+    np.testing.assert_array_equal(accuracy(tied, jnp.array([1, 2])), [0, 0])
+
+
+@pytest.mark.parametrize("prediction", [jnp.float32, jnp.bfloat16, jnp.float64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize("target", [jnp.uint8, jnp.int32, jnp.int64], ids=lambda dtype: dtype.__name__)
+def test_it_has_the_dtype_of_the_prediction_whatever_integers_label(prediction, target, x64):
+    right = accuracy(jnp.eye(3, dtype=prediction), jnp.array([0, 1, 0], target))
+    assert right.dtype == prediction
+    np.testing.assert_array_equal(right.astype(jnp.float32), [1, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        (jnp.zeros((3, 1), jnp.int32), r"expected integer labels of shape \(3,\), .*; got \(3, 1\)"),
+        (jnp.zeros(2, jnp.int32), r"expected integer labels of shape \(3,\), .*; got \(2,\)"),
+        (jnp.zeros((3, 4)), r"expected prediction and target of one shape, \(3, 4\), .*; got prediction \(3, 5\)"),
+        (jnp.zeros(3), r"expected prediction and target of one shape, \(3,\), .*; got prediction \(3, 5\)"),
+    ],
+    ids=["column of labels", "too few labels", "too few classes", "float labels"],
+)
+def test_a_target_of_another_shape_is_refused(target, message):
+    with pytest.raises(nn.ShapeError, match=message):
+        accuracy(jnp.zeros((3, 5)), target)
+
+
+@pytest.mark.parametrize("label", [-1, 5])
+def test_a_label_out_of_range_is_refused(label):
+    with pytest.raises(ValueError, match="expected labels from 0 to 4"):
+        accuracy(jnp.zeros((2, 5)), jnp.array([0, label]))
+
+
+def test_evaluate_takes_its_weighted_mean(key):
+    trainer = nn.trainer(nn.serial(), nn.losses.cross_entropy, nn.sgd(0.1))
+    data = nn.Data(jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([1.0, 2.0, 5.0]))
+    assert float(nn.evaluate(trainer, trainer.init(key, data.x), data, accuracy)) == pytest.approx(3 / 8)
