@@ -36,6 +36,7 @@ def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
         error.add_note("  hint: pictures are drawn by matplotlib: pip install 'jaxnn[examples]'")
         raise
     quantities = [name for name in history if not name.startswith("validation_")]
+    quantities.sort(key=lambda name: name != "loss")  # which everybody looks at first
     figure = Figure(figsize=(5 * len(quantities), 3.5), layout="constrained")
     for i, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), i + 1)

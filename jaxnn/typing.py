@@ -71,6 +71,15 @@ class Data(NamedTuple):
         """The number of examples: the length of the leading axis."""
         return jax.tree.leaves(self.x)[0].shape[0]
 
+    def on_device(self) -> "Data":
+        """Return the same with JAX arrays for NumPy's.
+
+        >>> import numpy as np
+        >>> Data(np.ones((2, 3)), np.zeros(2)).on_device().x.dtype
+        dtype('float32')
+        """
+        return jax.tree.map(jnp.asarray, self)
+
     def take(self, index: Array) -> "Data":
         """Return the rows at `index`, in that order.
 

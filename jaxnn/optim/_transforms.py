@@ -163,7 +163,7 @@ class ScaleByScheduleState(NamedTuple):
 def scale_by_schedule(step_size_fn: Schedule) -> Optimizer:
     """Multiply by a function of the count of steps before this one: the first step has the value at 0.
 
-    >>> t = scale_by_schedule(lambda count: 1.0 / (count + 1))
+    >>> t = scale_by_schedule(lambda count: 0.5**count)
     >>> _, state = t.update(jnp.array(4.0), t.init(None))
     >>> t.update(jnp.array(4.0), state)[0]
     Array(2., dtype=float32)

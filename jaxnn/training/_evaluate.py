@@ -52,7 +52,7 @@ def evaluate(
 @compiled
 def _evaluate(static: Any, train_state: TrainState, data: Data) -> tuple[Array, ...]:
     trainer, metrics, batch_size = static
-    return means(trainer, train_state, data, metrics, batch_size)
+    return means(trainer, train_state, data.on_device(), metrics, batch_size)
 
 
 def means(

@@ -120,6 +120,7 @@ def _fit(
     stopping: EarlyStopping | None,
 ) -> tuple[TrainState, History]:
     trainer, plan = static
+    data, validation = data.on_device(), None if validation is None else validation.on_device()
     best = None if stopping is None else stopping.begin(train_state)
     missing = jnp.full(plan.epochs, jnp.nan)
     history = dict.fromkeys(_names(plan, validation), missing)

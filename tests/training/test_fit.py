@@ -217,7 +217,7 @@ each_gradient = pytest.mark.parametrize(
         pytest.param(ALL, 0, 5, id="all epochs"),
         pytest.param({"stops": False, "checkpoint": True}, 0, 5, id="checkpointed"),
         pytest.param(STOPS, 9, 5, id="stopping that never fires"),
-        pytest.param(STOPS, 1, 2, id="stopping early"),
+        pytest.param(STOPS, 1, 4, id="stopping early"),
     ],
 )
 

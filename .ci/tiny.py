@@ -1,0 +1,29 @@
+"""Run every example's `main` at tiny size, and every benchmark as `--quick`: do they still run at all?"""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+# An example that is not here runs with its defaults.
+TINY = {"mlp_digits": {"epochs": 1, "hidden": 8, "picture": None}, "backprop_by_hand": {"steps": 2}}
+
+
+def main() -> None:
+    """Run them all; the first that fails stops."""
+    for path in sorted((ROOT / "examples").glob("*.py")):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        spec.loader.exec_module(module)
+        print(f"-- {path.name}: {module.main(**TINY.get(path.stem, {}))}")
+    for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
+        print(f"-- {path.name} --quick", flush=True)
+        subprocess.run([sys.executable, str(path), "--quick"], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,73 @@
+"""The README is true: its code runs in order and prints what it says, and what it quotes is in the library."""
+
+import contextlib
+import inspect
+import io
+import re
+import textwrap
+from pathlib import Path
+
+import pytest
+
+import jaxnn as nn
+from jaxnn.layers import Serial
+from jaxnn.ops import _linear
+
+README = (Path(__file__).parents[1] / "README.md").read_text()
+BLOCKS = re.findall(r"^```(python|text|sh)\n(.*?)^```$", README, re.M | re.S)
+QUOTED = {"def bwd(": Serial.bwd, "def linear_bwd(": _linear.linear_bwd}
+NUMBER = re.compile(r"-?\d(?:[\d,]*\d)?(?:\.\d*)?(?:e[-+]\d+)?")
+
+
+def words(text):
+    """Words and numbers apart; a time differs from run to run, and rounding errors do."""
+    text = re.sub(r"\d+ us", "_ us", text)
+    text = re.sub(r"\d\.\de-(09|1\d)\b", "_", text)
+    numbers = [float(number.replace(",", "")) for number in NUMBER.findall(text)]
+    return NUMBER.sub("#", re.sub(r"[ -]+", " ", text)).split(), numbers
+
+
+@pytest.mark.slow
+def test_code_prints_what_the_readme_says():
+    namespace = {}
+    printed = None
+    checked = 0
+    for kind, block in BLOCKS:
+        if kind == "text":
+            assert printed is not None
+            (said, said_numbers), (got, got_numbers) = words(block), words(printed)
+            assert got == said
+            assert got_numbers == pytest.approx(said_numbers, rel=0.02)
+            checked += 1
+        elif kind == "python" and not block.startswith(tuple(QUOTED)):
+            output = io.StringIO()
+            with contextlib.redirect_stdout(output):
+                exec(block, namespace)
+            printed = output.getvalue()
+    assert checked == 5
+
+
+@pytest.mark.parametrize("start", QUOTED)
+def test_quoted_functions_are_the_library_s(start):
+    """Up to docstrings and comments, and up to the name of the class."""
+
+    def code(source):
+        source = re.sub(r'"""(.*?)"""\n', "", textwrap.dedent(source), flags=re.S)
+        lines = [re.sub(r"\s*#.*", "", line) for line in source.splitlines()]
+        return [line for line in lines if line.strip()]
+
+    (quoted,) = [block for kind, block in BLOCKS if kind == "python" and block.startswith(start)]
+    assert code(quoted) == code(inspect.getsource(QUOTED[start]))
+
+
+def test_every_name_in_the_readme_exists():
+    for name in set(re.findall(r"\bnn\.(\w+)", README)):
+        assert hasattr(nn, name), name
+
+
+def test_two_commands_each_make_their_own_environment():
+    main, tests = (block for kind, block in BLOCKS if kind == "sh")
+    for block in (main, tests):
+        assert block.startswith("python3 -m venv .venv\n")
+    assert "examples/mlp_digits.py" in main
+    assert "-m pytest" in tests
