@@ -18,7 +18,7 @@ from jaxnn.layers import Layer, as_layer
 FEATURES, CLASSES, VOCABULARY = 4, 3, 7
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class OpCase:
     name: str
     op: nn.Op
@@ -123,7 +123,7 @@ LOSSES = [
 ]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class LayerCase:
     name: str
     layer: Layer

@@ -1,15 +1,27 @@
 """Every test runs strict: dtypes and ranks are never promoted silently, and (in pyproject.toml) warnings are errors."""
 
 import os
+import shutil
+import tempfile
 
-# Twice as fast for small arrays, and free of competition between the workers of pytest-xdist.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false")
+# Nearly all the time of these tests is compilation of tiny programs: so let XLA optimise little, let it not compete
+# with the other workers of pytest-xdist, and let no worker compile what another one, or it itself, has compiled.
+os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0")
+_compiled = os.environ.setdefault("JAXNN_TESTS_COMPILED", os.path.join(tempfile.gettempdir(), f"jaxnn-{os.getpid()}"))
 
-import jax
-import pytest
+import jax  # noqa: E402 - reads the flags
+import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_compilation_cache_dir", _compiled)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
+
+
+def pytest_sessionfinish(session):
+    if not hasattr(session.config, "workerinput"):  # the one process that outlives the workers
+        shutil.rmtree(_compiled, ignore_errors=True)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Every property of a layer, over every layer and combinator."""
 
 import dataclasses
+import functools
 import json
 import pickle
 from pathlib import Path
@@ -21,8 +22,13 @@ modes = pytest.mark.parametrize("train", [True, False], ids=["train", "inference
 GOLDEN = Path(__file__).parent / "golden" / "parameters.json"
 
 
+@functools.cache
 def made(case, *, batch=6, dtype=jnp.float64, seed=0):
-    """Parameters away from zero, state and an input."""
+    """Parameters away from zero, state and an input; the same ones for every test of the case."""
+    return drawn(case, batch=batch, dtype=dtype, seed=seed)
+
+
+def drawn(case, *, batch=6, dtype=jnp.float64, seed=0):
     random = np.random.default_rng(seed)
     x = case.x(random, batch, dtype)
     params, state = case.layer.init(jax.random.key(seed), x)
@@ -52,6 +58,12 @@ def forward_and_backward(case, train):
     return both
 
 
+@functools.cache
+def compiled(function, case, train):
+    """`function(case, train)`, compiled once for every test that calls it."""
+    return jax.jit(function(case, train))
+
+
 def forward_and_vjp(case, train):
     """The same by JAX, of the plain functions."""
 
@@ -75,24 +87,22 @@ def _filled(d_params, params):
 @modes
 def test_backward_equals_vjp_of_plain(case, train, x64):
     arguments = made(case)
-    hand = jax.jit(forward_and_backward(case, train))(*arguments)
-    chex.assert_trees_all_close(hand, jax.jit(forward_and_vjp(case, train))(*arguments), rtol=1e-10, atol=1e-12)
+    hand, auto = (compiled(function, case, train)(*arguments) for function in (forward_and_backward, forward_and_vjp))
+    chex.assert_trees_all_close(hand, auto, rtol=1e-10, atol=1e-12)
 
 
 @every
 @modes
 def test_forward_output_is_apply(case, train, x64):
-    params, state, x = made(case)
-    key = jax.random.key(5) if train else None
-    out, _ = jax.jit(lambda *a: case.layer.fwd(*a, key=key, train=train))(params, state, x)
-    chex.assert_trees_all_close(out, jax.jit(forward(case, train))(params, state, x), rtol=1e-13, atol=1e-14)
+    out, *_ = compiled(forward_and_backward, case, train)(*made(case))
+    chex.assert_trees_all_close(out, compiled(forward, case, train)(*made(case)), rtol=1e-13, atol=1e-14)
 
 
 @every
 def test_backward_equals_central_differences(case, x64):
     params, state, x = made(case)
-    apply = jax.jit(lambda params, x: forward(case, True)(params, state, x)[0])
-    _, d_params, dx = jax.jit(forward_and_backward(case, True))(params, state, x)
+    apply = lambda params, x: compiled(forward, case, True)(params, state, x)[0]
+    _, d_params, dx = compiled(forward_and_backward, case, True)(params, state, x)
     d_y = random_like(apply(params, x))
     v_params = random_like(params, seed=2)
     smooth = jnp.issubdtype(x.dtype, jnp.floating)
@@ -116,7 +126,7 @@ def _inner(a, b):
 def test_jit_equals_eager(case, x64):
     arguments = made(case)
     chex.assert_trees_all_close(
-        jax.jit(forward_and_backward(case, True))(*arguments),
+        compiled(forward_and_backward, case, True)(*arguments),
         forward_and_backward(case, True)(*arguments),
         rtol=1e-11,
         atol=1e-13,
@@ -128,10 +138,9 @@ def test_vmap_over_members_equals_loop(case, x64):
     """An ensemble: parameters, state and inputs with an axis in front."""
     members = [made(case, seed=seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    both = forward_and_backward(case, True)
-    looped = [jax.jit(both)(*member) for member in members]
+    looped = [compiled(forward_and_backward, case, True)(*member) for member in members]
     chex.assert_trees_all_close(
-        jax.jit(jax.vmap(both))(*stacked),
+        jax.jit(jax.vmap(forward_and_backward(case, True)))(*stacked),
         jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped),
         rtol=1e-10,
         atol=1e-12,
@@ -143,7 +152,7 @@ def test_scan_over_members_equals_loop(case, x64):
     members = [made(case, seed=seed) for seed in range(2)]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
     both = forward_and_backward(case, True)
-    looped = [jax.jit(both)(*member) for member in members]
+    looped = [compiled(forward_and_backward, case, True)(*member) for member in members]
     _, scanned = jax.jit(lambda a: jax.lax.scan(lambda c, a: (c, both(*a)), None, a))(stacked)
     chex.assert_trees_all_close(
         scanned, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped), rtol=1e-10, atol=1e-12
@@ -151,7 +160,7 @@ def test_scan_over_members_equals_loop(case, x64):
 
 
 def keeps_shape(case):
-    params, state, x = jax.eval_shape(lambda: made(case, dtype=jnp.float32))
+    params, state, x = jax.eval_shape(lambda: drawn(case, dtype=jnp.float32))
     y = jax.eval_shape(lambda *a: case.layer.apply(*a)[0], params, state, x)
     return y == x
 
@@ -162,37 +171,39 @@ def test_repeat_equals_copies_in_a_row(case, train, x64):
     """`repeat` runs one compiled block over stacked parameters; a Python loop over the copies is the same."""
     x = made(case)[2]
     tower = nn.repeat(case.layer, 3)
-    params, state = tower.init(jax.random.key(1), x)
     key = jax.random.key(5) if train else None
-    (y, new), residuals = tower.fwd(params, state, x, key=key, train=train)
-    d_params, dx = tower.bwd(residuals, random_like(y))
-
-    z, news, all_residuals = x, [], []
-    for i in range(3):
-        copy, copy_state = jax.tree.map(lambda a, i=i: a[i], (params, state))
-        copy_key = None if key is None else jax.random.fold_in(key, i)
-        (z, copy_new), copy_residuals = case.layer.fwd(copy, copy_state, z, key=copy_key, train=train)
-        news.append(copy_new)
-        all_residuals.append(copy_residuals)
-    dz, d_copies = random_like(z), []
-    for copy_residuals in reversed(all_residuals):
-        d_copy, dz = case.layer.bwd(copy_residuals, dz)
-        d_copies.insert(0, d_copy)
     stack = lambda *leaves: jnp.stack(leaves)
-    chex.assert_trees_all_close(
-        (y, new, d_params, dx),
-        (z, jax.tree.map(stack, *news), jax.tree.map(stack, *d_copies), dz),
-        rtol=1e-10,
-        atol=1e-12,
-    )
+
+    def by_repeat(params, state, x):
+        (y, new), residuals = tower.fwd(params, state, x, key=key, train=train)
+        return y, new, *tower.bwd(residuals, random_like(y))
+
+    def one_by_one(params, state, y):
+        news, remembered, d_copies = [], [], []
+        for i in range(3):
+            copy, copy_state = jax.tree.map(lambda a, i=i: a[i], (params, state))
+            copy_key = None if key is None else jax.random.fold_in(key, i)
+            (y, new), residuals = case.layer.fwd(copy, copy_state, y, key=copy_key, train=train)
+            news.append(new)
+            remembered.append(residuals)
+        dy = random_like(y)
+        for residuals in reversed(remembered):
+            d_copy, dy = case.layer.bwd(residuals, dy)
+            d_copies.insert(0, d_copy)
+        return y, jax.tree.map(stack, *news), jax.tree.map(stack, *d_copies), dy
+
+    arguments = *jax.jit(lambda key: tower.init(key, x))(jax.random.key(1)), x
+    chex.assert_trees_all_close(jax.jit(by_repeat)(*arguments), jax.jit(one_by_one)(*arguments), rtol=1e-10, atol=1e-12)
 
 
 @every
 @modes
 def test_residuals_are_arrays(case, train):
     params, state, x = made(case, dtype=jnp.float32)
-    _, residuals = case.layer.fwd(params, state, x, key=jax.random.key(5), train=train)
-    assert all(isinstance(leaf, jax.Array) for leaf in jax.tree.leaves(residuals))
+    fwd = lambda params, state, x: case.layer.fwd(params, state, x, key=jax.random.key(5), train=train)[1]
+    leaves = []
+    jax.eval_shape(lambda *a: leaves.extend(jax.tree.leaves(fwd(*a))), params, state, x)
+    assert all(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
 @every
@@ -200,7 +211,7 @@ def test_residuals_are_arrays(case, train):
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64], ids=["f32", "bf16", "f64"])
 def test_dtype_is_kept(case, dtype, train):
     with jax.enable_x64(dtype == jnp.float64):
-        params, state, x = jax.eval_shape(lambda: made(case, dtype=dtype))
+        params, state, x = jax.eval_shape(lambda: drawn(case, dtype=dtype))
         if not jnp.issubdtype(x.dtype, jnp.floating):
             dtype = jnp.result_type(float)
         (y, new), d_params, dx = jax.eval_shape(forward_and_backward(case, train), params, state, x)
@@ -248,7 +259,7 @@ def test_no_tracer_leaks(case):
 @every
 def test_init_aliases_no_arrays(case):
     params, state, _ = made(case, dtype=jnp.float32)
-    key, x = jax.random.key(0), jax.eval_shape(lambda: made(case, dtype=jnp.float32)[2])
+    key, x = jax.random.key(0), jax.eval_shape(lambda: drawn(case, dtype=jnp.float32)[2])
     jitted = jax.jit(lambda key: case.layer.init(key, x))(key)
     for made_arrays in (jax.tree.leaves((params, state)), jax.tree.leaves(jitted)):
         pointers = [leaf.unsafe_buffer_pointer() for leaf in made_arrays]
@@ -290,7 +301,7 @@ def test_names_and_shapes_are_golden():
 
 def _names_and_shapes():
     def outlines(case):
-        return jax.eval_shape(lambda: made(case, dtype=jnp.float32)[:2])
+        return jax.eval_shape(lambda: drawn(case, dtype=jnp.float32)[:2])
 
     def shapes(part):
         return {name: list(leaf.shape) for name, leaf in tree.named_leaves(part).items()}

@@ -52,7 +52,7 @@ def test_quoted_functions_are_the_library_s(start):
     """Up to docstrings and comments, and up to the name of the class."""
 
     def code(source):
-        source = re.sub(r'"""(.*?)"""\n', "", textwrap.dedent(source), flags=re.S)
+        source = re.sub(r'^ *""".*?"""\n', "", textwrap.dedent(source), flags=re.M | re.S)
         lines = [re.sub(r"\s*#.*", "", line) for line in source.splitlines()]
         return [line for line in lines if line.strip()]
 

@@ -85,6 +85,12 @@ def test_mask_selects_the_leaves_whose_whole_name_matches(patterns, selected):
     assert [name for name, yes in tree.named_leaves(chosen).items() if yes] == selected
 
 
+def test_part_of_a_name_is_not_enough():
+    nested = {"w": 1, "w2": 2, "head": {"w": 3, "w2": 4}}
+    assert tree.mask(nested, ["w"]) == {"w": True, "w2": False, "head": {"w": False, "w2": False}}
+    assert tree.mask(nested, ["head/w"]) == {"w": False, "w2": False, "head": {"w": True, "w2": False}}
+
+
 @pytest.mark.parametrize("pattern", ["stem", "w", "stem/", "head/w/", "encoder/.*"])
 def test_a_pattern_that_matches_no_whole_name_is_refused_with_a_list_of_names(pattern):
     with pytest.raises(ValueError, match="whole name") as caught:
