@@ -57,11 +57,10 @@ def located(where: Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        notes = getattr(error, "__notes__", [])
-        hint = notes.pop() if notes and notes[-1].startswith(_HINT) else None
+        # A hint stays last, and a note that JAX adds on the way out of a scan comes after both.
         error.add_note(f"  in {where()}")
-        if hint is not None:
-            error.add_note(hint)
+        rank = lambda note: 0 if note.startswith("  in ") else 1 if note.startswith(_HINT) else 2
+        error.__notes__.sort(key=rank)
         raise
 
 

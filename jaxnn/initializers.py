@@ -83,6 +83,13 @@ class VarianceScaling:
     mode: Literal["fan_in", "fan_out", "fan_avg"]
     distribution: Literal["normal", "uniform"]
 
+    def __post_init__(self) -> None:
+        if self.mode not in ("fan_in", "fan_out", "fan_avg") or self.distribution not in ("normal", "uniform"):
+            raise ValueError(
+                "expected mode fan_in, fan_out or fan_avg and distribution normal or uniform, because these are "
+                f"what there is; got {self.mode!r} and {self.distribution!r}"
+            )
+
     def __repr__(self) -> str:
         family = {(1.0, "fan_avg"): "glorot", (2.0, "fan_in"): "he", (1.0, "fan_in"): "lecun"}
         if (self.scale, self.mode) in family:

@@ -24,6 +24,7 @@ def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
         A matplotlib figure; `figure.savefig(path)` writes it.
 
     Raises:
+        ValueError: There is no quantity of training.
         ModuleNotFoundError: matplotlib is not installed.
 
     >>> figure = curves({"loss": np.array([2.0, 1.0]), "validation_loss": np.array([2.1, 1.5])})
@@ -36,6 +37,8 @@ def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
         error.add_note("  hint: pictures are drawn by matplotlib: pip install 'jaxnn[examples]'")
         raise
     quantities = [name for name in history if not name.startswith("validation_")]
+    if not quantities:
+        raise ValueError(f"expected a quantity of training, because a panel is one; got {', '.join(history) or 'none'}")
     quantities.sort(key=lambda name: name != "loss")  # which everybody looks at first
     figure = Figure(figsize=(5 * len(quantities), 3.5), layout="constrained")
     for i, quantity in enumerate(quantities):

@@ -1,5 +1,6 @@
 """The comparison of the two roads: what it says of right backwards, of wrong ones, and of rules that are installed."""
 
+from dataclasses import dataclass
 from functools import partial
 
 import jax
@@ -138,3 +139,36 @@ def test_a_wrong_loss_is_caught(of_a_wrong_loss):
 def test_nothing_is_said_to_have_moved_if_nothing_did(of_a_wrong_loss):
     assert of_a_wrong_loss.jittered == ()
     assert "moved" not in str(of_a_wrong_loss)
+
+
+def test_a_wrong_forward_is_caught_where_the_gradients_agree():
+    """A layer whose `fwd` adds a constant has the right derivative and the wrong value."""
+
+    @dataclass(frozen=True)
+    class Shifted(nn.Layer):
+        def init(self, key, x):
+            return {}, {}
+
+        def apply(self, params, state, x, *, key=None, train=False):
+            return x, state
+
+        def fwd(self, params, state, x, *, key=None, train=False):
+            return (x + 1, state), ()
+
+        def bwd(self, residuals, dy):
+            return {}, dy
+
+    first = lambda prediction, target: prediction[:, 0]
+    trainer = nn.trainer(nn.serial(nn.Dense(2), Shifted()), first, nn.sgd(0.1))
+    x = jnp.ones((4, 3))
+    comparison = nn.compare(trainer.model, first, trainer.init(jax.random.key(0), x), nn.Data(x, x), rounds=1)
+    assert all(row.agrees for row in comparison.rows)
+    assert not comparison.agrees
+    assert "loss, prediction or state DISAGREES" in str(comparison)
+
+
+def test_numpy_batches_may_be_compared(right):
+    trainer = nn.trainer(nn.Dense(2), nn.losses.cross_entropy, nn.sgd(0.1))
+    x = np.ones((4, 3), np.float32)
+    batch = nn.Data(x, np.array([0, 1, 1, 0]))
+    assert nn.compare(trainer.model, trainer.loss, trainer.init(jax.random.key(0), x), batch, rounds=1).agrees

@@ -280,7 +280,7 @@ def test_a_wrong_backward_is_caught(case, wrong, x64):
     assert backward_error(case, arrays_of(case), broken) > 1e-8
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(leading=st.lists(st.integers(1, 4), min_size=1, max_size=3), wide=st.integers(1, 5), out=st.integers(1, 5))
 def test_linear_of_any_shape(leading, wide, out, x64):
     random = np.random.default_rng(0)
@@ -295,7 +295,7 @@ def test_linear_of_any_shape(leading, wide, out, x64):
     np.testing.assert_allclose(db, np.asarray(dy).reshape(-1, out).sum(0), rtol=1e-11, atol=1e-12)
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(shape=st.lists(st.integers(1, 4), min_size=1, max_size=3), axis=st.integers(-3, 2))
 def test_softmax_of_any_shape_and_axis(shape, axis, x64):
     if not -len(shape) <= axis < len(shape):

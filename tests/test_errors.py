@@ -130,9 +130,7 @@ def test_the_trail_goes_through_a_scan_and_nested_layers_to_the_outermost(road):
 
 
 @pytest.mark.parametrize("road", ROADS)
-def test_the_hint_comes_after_the_whole_trail_through_a_scan(road, request):
-    if road == "apply":
-        request.applymarker(pytest.mark.xfail(reason="a note of JAX's own hides the hint from `located`"))
+def test_the_hint_comes_after_the_whole_trail_through_a_scan(road):
     with pytest.raises(ShapeError) as caught:
         ROADS[road](params_of(8, 9))
     *places, hint = trail(caught.value)
@@ -140,7 +138,6 @@ def test_the_hint_comes_after_the_whole_trail_through_a_scan(road, request):
     assert hint.startswith("  hint: ")
 
 
-@pytest.mark.xfail(reason="a note of JAX's own hides the hint from `located`")
 def test_the_hint_comes_after_the_whole_trail_of_init(key):
     model = nn.serial(encoder=nn.serial(nn.residual(nn.Dense(9, w_init=nn.initializers.zeros))))
     with pytest.raises(ShapeError) as caught:

@@ -176,3 +176,9 @@ def test_an_empty_weight_is_drawn_without_complaint(shape, key):
 def test_a_layer_takes_any_function_of_key_shape_and_dtype(initializer, key):
     params, _ = nn.Dense(3, w_init=initializer).init(key, jnp.zeros((1, 4)))
     np.testing.assert_array_equal(params["w"], initializer(jax.random.split(key)[0], (4, 3), jnp.float32))
+
+
+@pytest.mark.parametrize("settings", [("fan", "normal"), ("fan_in", "truncated")])
+def test_unknown_settings_are_refused(settings, unannotated):
+    with pytest.raises(ValueError, match="expected mode fan_in, fan_out or fan_avg and dist"):
+        nn.initializers.VarianceScaling(1.0, *settings)

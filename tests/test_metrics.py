@@ -9,7 +9,7 @@ import jaxnn as nn
 from jaxnn.metrics import accuracy
 
 
-@pytest.fixture(params=[(50,), (4, 7), ()], ids=["batch", "batch and time", "one example"])
+@pytest.fixture(params=[(4, 7), ()], ids=["batch and time", "one example"])
 def example(request):
     """Logits, labels, and which of them are right by NumPy's account."""
     random = np.random.default_rng(0)
@@ -44,8 +44,9 @@ def test_the_first_of_equals_counts():
     np.testing.assert_array_equal(accuracy(tied, jnp.array([1, 2])), [0, 0])
 
 
-@pytest.mark.parametrize("prediction", [jnp.float32, jnp.bfloat16, jnp.float64], ids=lambda dtype: dtype.__name__)
-@pytest.mark.parametrize("target", [jnp.uint8, jnp.int32, jnp.int64], ids=lambda dtype: dtype.__name__)
+@pytest.mark.parametrize(
+    ("prediction", "target"), [(jnp.float32, jnp.uint8), (jnp.bfloat16, jnp.int32), (jnp.float64, jnp.int64)]
+)
 def test_it_has_the_dtype_of_the_prediction_whatever_integers_label(prediction, target, x64):
     right = accuracy(jnp.eye(3, dtype=prediction), jnp.array([0, 1, 0], target))
     assert right.dtype == prediction

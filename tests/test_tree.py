@@ -151,3 +151,9 @@ def test_split_and_merge_work_under_jit():
 )
 def test_elements_and_bytes_are_counted_over_all_leaves(nested, count, nbytes):
     assert (tree.count(nested), tree.nbytes(nested)) == (count, nbytes)
+
+
+@pytest.mark.parametrize("name", ["a/b", ""])
+def test_names_of_layers_do_not_hold_what_joins_them(name):
+    with pytest.raises(ValueError, match=r"expected names of layers without '/', because it joins them"):
+        nn.serial(**{name: nn.relu})

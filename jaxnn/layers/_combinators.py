@@ -322,6 +322,10 @@ def _named(layers: tuple[LayerLike, ...], named: Mapping[str, LayerLike]) -> tup
         seen[layer.name] += 1
     pairs += [(name, as_layer(layer)) for name, layer in named.items()]
     names = [name for name, _ in pairs]
+    if any("/" in name or not name for name in names):
+        raise ValueError(
+            f"expected names of layers without '/', because it joins them; got {', '.join(map(repr, names))}"
+        )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise ValueError(f"expected one layer a name; {', '.join(twice)} would name two")

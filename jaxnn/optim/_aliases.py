@@ -2,7 +2,7 @@
 
 from typing import Any, TypeAlias
 
-from jaxnn.optim._combining import chain
+from jaxnn.optim._combining import chain, identity
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._transforms import add_decayed_weights, scale_by_adam, scale_by_learning_rate, trace
 from jaxnn.typing import Scalar, Schedule
@@ -31,8 +31,8 @@ def sgd(
 
     Source: Robbins and Monro, "A stochastic approximation method" (1951).
     """
-    rate = scale_by_learning_rate(learning_rate)
-    return rate if momentum is None else chain(trace(momentum, nesterov, accumulator_dtype), rate)
+    velocity = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
+    return chain(velocity, scale_by_learning_rate(learning_rate))
 
 
 def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
@@ -41,11 +41,15 @@ def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     The other form in circulation, v <- decay v + (1 - decay) g, takes the same path at a learning rate
     larger by 1 / (1 - decay).
 
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1.
+
     >>> momentum(0.1).init(0.0)
     (TraceState(trace=Array(0., dtype=float32, weak_type=True)), EmptyState())
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
     """
+    _check_decay(decay)
     return sgd(learning_rate, decay)
 
 
@@ -55,12 +59,21 @@ def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     The parameters here are those ahead, theta - learning_rate decay v, at which the textbook form takes
     its gradient.
 
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1.
+
     >>> nesterov(0.1).init(0.0)
     (TraceState(trace=Array(0., dtype=float32, weak_type=True)), EmptyState())
 
     Source: Nesterov (1983); Sutskever et al., "On the importance of initialization and momentum" (2013).
     """
+    _check_decay(decay)
     return sgd(learning_rate, decay, nesterov=True)
+
+
+def _check_decay(decay: Scalar) -> None:
+    if isinstance(decay, float | int) and not 0 <= decay < 1:
+        raise ValueError(f"expected decay from 0 to below 1, because a velocity must fade; got {decay}")
 
 
 def adam(

@@ -2,3 +2,4 @@
 
 from optax import apply_updates as apply_updates
 from optax import chain as chain
+from optax import identity as identity

@@ -1,8 +1,9 @@
 """Transformations of gradients: the parts that optimizers are chained from, with optax's names and numbers.
 
 Every hyperparameter may be a tracer; none is branched on in Python but those whose `None` is documented.
-Moments are averaged in float32 at least and kept in the dtype of their parameter, for in bfloat16 a decay of
-0.999 would round to 1.
+Moments are averaged in float32 at least, for in bfloat16 a decay of 0.999 would round to 1, and kept in the dtype of
+their parameter, as optax keeps them. (Kept in bfloat16, a second moment that hardly changes stands still: keep
+parameters in float32 for long runs.)
 """
 
 from typing import Any, NamedTuple
@@ -48,11 +49,12 @@ def trace(decay: Scalar, nesterov: bool = False, accumulator_dtype: Any = None) 
         del params
 
         def accumulate(g, v):
-            return _scaled(decay, v) + g.astype(v.dtype)
+            wide = _wide(g, v)
+            return jnp.asarray(decay, wide) * v.astype(wide) + g.astype(wide)
 
         v = jax.tree.map(accumulate, updates, state.trace)
         direction = jax.tree.map(accumulate, updates, v) if nesterov else v
-        return jax.tree.map(lambda d, g: d.astype(g.dtype), direction, updates), TraceState(v)
+        return _cast_like(direction, updates), TraceState(_cast_like(v, state.trace))
 
     return optax.GradientTransformation(init, update)
 
@@ -117,7 +119,9 @@ def scale_by_adam(
             v_hat = _corrected(v, b2, t)
             return (m_hat / (_root(v_hat + jnp.asarray(eps_root, wide)) + jnp.asarray(eps, wide))).astype(g.dtype)
 
-        return jax.tree.map(direction, mu, nu, updates), ScaleByAdamState(t, mu, nu)
+        return jax.tree.map(direction, mu, nu, updates), ScaleByAdamState(
+            t, _cast_like(mu, state.mu), _cast_like(nu, state.nu)
+        )
 
     return optax.GradientTransformation(init, update)
 
@@ -148,7 +152,7 @@ def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Optimiz
         if params is None:
             raise ValueError("expected params, because weights decay in proportion to themselves; got None: "
                              "call update(updates, state, params)")  # fmt: skip
-        return jax.tree.map(lambda g, p: g + _scaled(weight_decay, p), updates, params), state
+        return jax.tree.map(lambda g, p: g + _scaled(weight_decay, p).astype(g.dtype), updates, params), state
 
     decay = optax.GradientTransformation(init, update)
     return decay if mask is None else optax.masked(decay, mask)
@@ -203,6 +207,15 @@ def scale_by_learning_rate(learning_rate: Scalar | Schedule, *, flip_sign: bool 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
+def _wide(*arrays):
+    """Float32 at least, or the widest dtype of the arrays."""
+    return accumulator_dtype(max((a.dtype for a in arrays), key=lambda dtype: jnp.finfo(dtype).bits))
+
+
+def _cast_like(tree, like):
+    return jax.tree.map(lambda x, y: x.astype(y.dtype), tree, like)
+
+
 def _scaled(factor, x):
     """Factor x, in float32 at least, in the dtype of x."""
     wide = accumulator_dtype(x.dtype)
@@ -210,9 +223,9 @@ def _scaled(factor, x):
 
 
 def _average(average, value, decay):
-    wide = accumulator_dtype(average.dtype)
+    wide = _wide(average, value)
     decay = jnp.asarray(decay, wide)
-    return (decay * average.astype(wide) + (1 - decay) * value.astype(wide)).astype(average.dtype)
+    return decay * average.astype(wide) + (1 - decay) * value.astype(wide)
 
 
 def _corrected(average, decay, t):

@@ -152,7 +152,6 @@ def test_adam_in_float32_is_no_further_from_float64_than_optax_is(nesterov):
     ],
     ids=["sgd", "sgd_nesterov", "adam"],
 )
-@pytest.mark.xfail(reason="the update is rounded to the accumulator's dtype too, unlike optax's")
 def test_only_the_kept_state_is_rounded_to_the_accumulator_dtype(ours, theirs):
     with loosely():
         theirs = path(theirs, jnp.float32, 1)
@@ -273,9 +272,7 @@ def test_updates_and_state_keep_their_dtype_through_a_scan(row, dtype):
 
 
 @each_optimizer
-def test_updates_have_the_dtype_of_the_gradients_whatever_that_of_the_parameters(row, request):
-    if "weight_decay" in row.hyperparameters:
-        request.applymarker(pytest.mark.xfail(reason="add_decayed_weights adds two dtypes"))
+def test_updates_have_the_dtype_of_the_gradients_whatever_that_of_the_parameters(row):
     params, grads = sequence(jnp.float32)[0][1], sequence(jnp.bfloat16)[0][0]
     optimizer = row.ours(**row.hyperparameters)
     updates, _ = optimizer.update(grads, optimizer.init(params), params)

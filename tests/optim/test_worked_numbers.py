@@ -158,3 +158,10 @@ def test_e_33_the_eps_of_adam_is_outside_the_root_and_eps_root_inside():
     first = lambda **eps: path(nn.adam(0.1, **eps), 1, lambda x: g * x, 0.0)[0][0]
     assert first(eps=eps) == pytest.approx(-0.1 * g / (g + eps), rel=1e-9)
     assert first(eps=0.0, eps_root=eps**2) == pytest.approx(-0.1 * g / 5e-3, rel=1e-9)
+
+
+@pytest.mark.parametrize("optimizer", [nn.momentum, nn.nesterov])
+@pytest.mark.parametrize("decay", [-0.1, 1.0, 2])
+def test_MOM_5_decay_is_from_0_to_below_1(optimizer, decay):
+    with pytest.raises(ValueError, match=f"expected decay from 0 to below 1, .* got {decay}"):
+        optimizer(0.1, decay)

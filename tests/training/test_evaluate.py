@@ -81,3 +81,11 @@ def test_may_be_mapped_over_parameters_and_differentiated(key):
     for w, slope in zip(ws, slopes, strict=True):
         at_w = ts._replace(params={**ts.params, "w": w})
         assert_close(slope, 2 * np.asarray(data.x).T @ error(at_w, data) / 5, 1e-12)
+
+
+@pytest.mark.xfail(reason="evaluate does not check batch_size", raises=(ZeroDivisionError, TypeError))
+@pytest.mark.parametrize("batch_size", [0, -1])
+def test_batches_of_nothing_are_refused(key, batch_size):
+    data = regression(4)
+    with pytest.raises(ValueError, match="expected batch_size of at least 1"):
+        nn.evaluate(TRAINER, TRAINER.init(key, data.x), data, batch_size=batch_size)
