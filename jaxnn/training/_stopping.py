@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple, final
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
 from jaxnn.training._trainer import TrainState
 from jaxnn.typing import Array, Params, Scalar, State
@@ -85,18 +86,19 @@ def while_loop(cond: Callable[[Any], Array], body: Callable[[Any], Any], init: A
     >>> jax.value_and_grad(double_until_100)(jnp.float32(3.0))
     (Array(192., dtype=float32), Array(64., dtype=float32))
     """
-    # What body closes over, a learning rate for one, must be an argument for a rule to differentiate by it.
-    step, consts = jax.closure_convert(body, init)
+    init = jax.tree.map(jnp.asarray, init)
+    step, step_consts = _lifted(body, init)
+    goes_on, cond_consts = _lifted(cond, init)
 
     @jax.custom_vjp
     def loop(init, consts):
         def advance(counted):
             i, carry = counted
-            return i + 1, step(carry, *consts)
+            return i + 1, step(consts[0], carry)
 
         def going(counted):
             i, carry = counted
-            return (i < max_steps) & cond(carry)
+            return (i < max_steps) & goes_on(consts[1], carry)
 
         return lax.while_loop(going, advance, (0, init))[1]
 
@@ -104,40 +106,66 @@ def while_loop(cond: Callable[[Any], Array], body: Callable[[Any], Any], init: A
         def advance(counted):
             i, carry, before = counted
             before = jax.tree.map(lambda b, c: lax.dynamic_update_index_in_dim(b, c, i, 0), before, carry)
-            return i + 1, step(carry, *consts), before
+            return i + 1, step(consts[0], carry), before
 
         def going(counted):
             i, carry, _ = counted
-            return (i < max_steps) & cond(carry)
+            return (i < max_steps) & goes_on(consts[1], carry)
 
-        before = jax.tree.map(lambda c: jnp.broadcast_to(c, (max_steps, *jnp.shape(c))), init)
+        before = jax.tree.map(lambda c: jnp.broadcast_to(c, (max_steps, *c.shape)), init)
         steps, carry, before = lax.while_loop(going, advance, (0, init, before))
         return carry, (steps, before, consts)
 
     def loop_bwd(residuals, d_carry):
-        steps, before, consts = residuals
-        structure = jax.tree.structure(before)
-        smooth = [jnp.issubdtype(b.dtype, jnp.inexact) for b in jax.tree.leaves(before)]
+        steps, before, (step_consts, cond_consts) = residuals
 
         def retreat(k, cotangents):
-            leaves = [lax.dynamic_index_in_dim(b, steps - 1 - k, keepdims=False) for b in jax.tree.leaves(before)]
-
-            def smooth_step(moving, consts):
-                moving = iter(moving)
-                carry = [next(moving) if s else leaf for s, leaf in zip(smooth, leaves, strict=True)]
-                out = step(jax.tree.unflatten(structure, carry), *consts)
-                return [leaf for s, leaf in zip(smooth, jax.tree.leaves(out), strict=True) if s]
-
-            moving = [leaf for s, leaf in zip(smooth, leaves, strict=True) if s]
+            carry = jax.tree.map(lambda b: lax.dynamic_index_in_dim(b, steps - 1 - k, keepdims=False), before)
             d_out, d_consts = cotangents
-            d_moving, d_more = jax.vjp(smooth_step, moving, consts)[1](d_out)
+            smooth_step = lambda moving, consts: _smooth(step(_whole(consts, step_consts), _whole(moving, carry)))
+            d_moving, d_more = jax.vjp(smooth_step, _smooth(carry), _smooth(step_consts))[1](d_out)
             return d_moving, jax.tree.map(jnp.add, d_consts, d_more)
 
-        d_moving = [d for s, d in zip(smooth, jax.tree.leaves(d_carry), strict=True) if s]
-        d_consts = jax.tree.map(jnp.zeros_like, consts)
-        d_moving, d_consts = lax.fori_loop(0, steps, retreat, (d_moving, d_consts))
-        d_moving = iter(d_moving)
-        return jax.tree.unflatten(structure, [next(d_moving) if s else None for s in smooth]), d_consts
+        begun = _smooth(d_carry), jax.tree.map(jnp.zeros_like, _smooth(step_consts))
+        d_init, d_consts = lax.fori_loop(0, steps, retreat, begun)
+        return _like(d_init, before), (_like(d_consts, step_consts), [None] * len(cond_consts))
 
     loop.defvjp(loop_fwd, loop_bwd)
-    return loop(init, consts)
+    return loop(init, (step_consts, cond_consts))
+
+
+def _lifted(function: Callable[[Any], Any], example: Any) -> tuple[Callable[[list[Any], Any], Any], list[Any]]:
+    """Return the function with what it closes over as a first argument, and that argument.
+
+    A rule can differentiate by what is an argument, and only there may `vmap` map a key or a count: what a
+    training run closes over are its learning rate, its data and its root key.
+    """
+    closed, out = jax.make_jaxpr(function, return_shape=True)(example)
+    structure = jax.tree.structure(out)
+
+    def lifted(consts: list[Any], x: Any) -> Any:
+        leaves = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))(*jax.tree.leaves(x))
+        return jax.tree.unflatten(structure, leaves)
+
+    return lifted, closed.consts
+
+
+def _is_smooth(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
+
+
+def _smooth(tree: Any) -> list[Any]:
+    """The leaves that have a derivative."""
+    return [leaf for leaf in jax.tree.leaves(tree) if _is_smooth(leaf)]
+
+
+def _whole(smooth: list[Any], tree: Any) -> Any:
+    """The tree with these in place of the leaves that have a derivative."""
+    moving = iter(smooth)
+    return jax.tree.map(lambda leaf: next(moving) if _is_smooth(leaf) else leaf, tree)
+
+
+def _like(cotangents: list[Any], tree: Any) -> Any:
+    """Cotangents of the whole tree: `None` for the leaves that have no derivative."""
+    d = iter(cotangents)
+    return jax.tree.map(lambda leaf: next(d) if _is_smooth(leaf) else None, tree)
