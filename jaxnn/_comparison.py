@@ -151,9 +151,10 @@ def _largest_difference(a: Any, b: Any) -> float:
     """The largest difference of any two leaves, relative to the largest entry of the leaf."""
     differences = [0.0]
     for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True):
-        p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
-        differences.append(float(np.abs(p - q).max(initial=0)) / (float(np.abs(p).max(initial=0)) or 1.0))
-    return max(differences)
+        if not jnp.issubdtype(p.dtype, jax.dtypes.prng_key):
+            p, q = np.asarray(p, np.float64), np.asarray(q, np.float64)
+            differences.append(np.abs(p - q).max(initial=0) / (np.abs(p).max(initial=0) or 1.0))
+    return float(np.max(differences))  # unlike Python's max, this lets no NaN pass
 
 
 def _rows(reference: Params, gradient: Params, central: dict[str, float]) -> tuple[LeafComparison, ...]:
@@ -165,9 +166,9 @@ def _rows(reference: Params, gradient: Params, central: dict[str, float]) -> tup
     for name, leaf in a.items():
         scale = max(largest[name], 1e-3 * of_model) or 1.0
         difference = float(np.abs(leaf - b[name]).max(initial=0)) / scale
-        zero = largest[name] <= TOLERANCE * of_model and difference <= TOLERANCE
-        norm = float(np.linalg.norm(leaf)) or 1.0
-        apart = central[name] / max(norm, scale)
+        apart = central[name] / max(float(np.linalg.norm(leaf)), scale)
+        close = difference <= TOLERANCE and apart <= CENTRAL_TOLERANCE
+        zero = largest[name] <= TOLERANCE * of_model and close
         rows.append(LeafComparison(name, leaf.shape, largest[name], difference, apart, zero))
     # Worst first, but what differs by rounding alone is all the same, and stays in the order of names.
     return tuple(sorted(rows, key=lambda row: (row.zero, row.agrees, -max(row.difference, TOLERANCE))))
@@ -187,7 +188,7 @@ def _central_differences(value_of: Any, params: Params, gradient: Params, direct
 
             slope = (at(STEP) - at(-STEP)) / (2 * STEP)
             expected = float((np.asarray(gradients[name]) * v).sum())
-            errors[name] = max(errors[name], abs(slope - expected))
+            errors[name] = float(np.maximum(errors[name], abs(slope - expected)))
     return errors
 
 

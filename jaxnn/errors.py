@@ -70,7 +70,7 @@ def is_array(x: Any) -> bool:
 
 
 def values(x: Any) -> np.ndarray | None:
-    """Return the values of `x` if they can be looked at now, on the host; `None` for tracers and outlines.
+    """Return the values of an array or a number if they can be seen now, on the host; `None` for tracers and outlines.
 
     >>> import jax.numpy as jnp
     >>> values(jnp.arange(3))
@@ -79,4 +79,4 @@ def values(x: Any) -> np.ndarray | None:
     True
     """
     abstract = isinstance(x, jax.core.Tracer | jax.ShapeDtypeStruct)
-    return None if abstract or not is_array(x) else np.asarray(x)
+    return np.asarray(x) if not abstract and (is_array(x) or isinstance(x, int | float)) else None

@@ -113,7 +113,7 @@ def by_hand(model: LayerLike, loss: LossLike, *, strict: bool = False) -> Gradie
         value, mean_residuals = weighted_mean.fwd(losses, batch.w)
 
         d_losses, _ = weighted_mean.bwd(mean_residuals, jnp.ones_like(value))
-        d_prediction, _ = op.bwd(loss_residuals, d_losses)
+        d_prediction, *_ = op.bwd(loss_residuals, d_losses)
         d_params, _ = live.bwd(residuals, d_prediction)
         return value, (new, prediction), _gradients_of(params, whole, d_params)
 
@@ -143,4 +143,6 @@ def _gradients_of(params: Params, whole: Params, d_params: Params) -> Params:
         if d.shape != expected[name].shape:
             raise ShapeError(f"a gradient of shape {tuple(expected[name].shape)}",
                              why=f"{name} has it", got=tuple(d.shape))  # fmt: skip
-    return tree.map_named(lambda name, leaf: got[name] if name in got else jnp.zeros_like(leaf), params)
+    return tree.map_named(
+        lambda name, leaf: got[name].astype(leaf.dtype) if name in got else jnp.zeros_like(leaf), params
+    )

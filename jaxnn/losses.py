@@ -11,11 +11,11 @@ import math
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Float, Int, Num
+from jaxtyping import Float, Integer, Num
 
 from jaxnn.errors import ShapeError, values
-from jaxnn.ops._op import op
-from jaxnn.typing import AnyArray, Array
+from jaxnn.ops._op import op, shape_only
+from jaxnn.typing import AnyArray, Array, accumulator_dtype
 
 __all__ = [
     "binary_cross_entropy",
@@ -78,6 +78,7 @@ def _check_integer_labels(logits: AnyArray, labels: AnyArray) -> None:
             f"integer labels of shape {tuple(logits.shape[:-1])}",
             why=f"logits are {tuple(logits.shape)}, with the classes last",
             got=tuple(labels.shape),
+            hint="one-hot rows are floating: y.astype(float)" if labels.shape == logits.shape else None,
         )
     seen = values(labels)
     if seen is not None and seen.size:
@@ -91,7 +92,7 @@ def _check_integer_labels(logits: AnyArray, labels: AnyArray) -> None:
 
 @op(_check_integer_labels)
 def softmax_cross_entropy_with_integer_labels(
-    logits: Float[Array, "*batch classes"], labels: Int[Array, "*batch"]
+    logits: Float[Array, "*batch classes"], labels: Integer[Array, "*batch"]
 ) -> Float[Array, "*batch"]:
     """Negative log-probability of the label, l = log sum_j exp(z_j) - z_label for logits z.
 
@@ -182,6 +183,13 @@ def _by_target(target: AnyArray):
 
 
 def _check_cross_entropy(logits: AnyArray, target: AnyArray) -> None:
+    if jnp.issubdtype(target.dtype, jnp.floating) and target.shape == logits.shape[:-1]:
+        raise ShapeError(
+            f"one-hot rows of shape {tuple(logits.shape)}, or integer labels of shape {tuple(target.shape)}",
+            why=f"logits are {tuple(logits.shape)}, with the classes last",
+            got=f"{target.dtype} of shape {tuple(target.shape)}",
+            hint="integer labels: y.astype(int)",
+        )
     _by_target(target).check(logits, target)
 
 
@@ -305,24 +313,26 @@ def weighted_mean(losses: Float[Array, "batch ..."], w: Num[Array, "..."] | None
     >>> weighted_mean(jnp.array([1.0, 2.0, 6.0]), jnp.array([1.0, 1.0, 0.0]))
     Array(1.5, dtype=float32)
     """
-    l, w, total = _examples(losses, w)
-    return (w * l).sum() / total
+    return weighted_mean_fwd(losses, w)[0]
 
 
 def weighted_mean_fwd(losses, w=None):
-    """Remember l, w and sum w, the mean itself, and the losses' shape."""
+    """Remember l, the weights, the mean L, and the losses' shape."""
     l, weights, total = _examples(losses, w)
-    mean = (weights * l).sum() / total
-    return mean, (losses, w, mean)
+    # What weighs nothing counts for nothing, even if it is infinite.
+    mean = jnp.where(weights == 0, 0, weights * l).sum() / total
+    return mean.astype(losses.dtype), (shape_only(losses), l, w, mean)
 
 
 def weighted_mean_bwd(residuals, d_mean):
     """dL/dl_i = w_i / sum w, spread over the k elements whose mean l_i is; dL/dw_i = (l_i - L) / sum w."""
-    losses, w, mean = residuals
-    l, weights, total = _examples(losses, w)
-    k = math.prod(losses.shape[l.ndim :])
+    losses, l, w, mean = residuals
+    shape = losses.shape[1:]
+    weights, total = _weights(l, w)
+    d_mean = d_mean.astype(l.dtype)
+    k = math.prod(shape[l.ndim :])
     dl = d_mean * weights / total / k
-    d_losses = jnp.broadcast_to(dl.reshape(dl.shape + (1,) * (losses.ndim - dl.ndim)), losses.shape)
+    d_losses = jnp.broadcast_to(dl.reshape(dl.shape + (1,) * (len(shape) - dl.ndim)), shape).astype(losses.dtype)
     if w is None or not jnp.issubdtype(w.dtype, jnp.floating):
         return d_losses, None
     return d_losses, (d_mean * (l - mean) / total).astype(w.dtype)
@@ -332,22 +342,28 @@ weighted_mean.defvjp(weighted_mean_fwd, weighted_mean_bwd)
 
 
 def _examples(losses, w):
-    """The loss and the weight of each example, and the sum of weights: 1 where it is 0, to divide by."""
+    """The loss and the weight of each example, and the sum of weights, in float32 at least."""
     rank = 1 if w is None else w.ndim
-    l = losses.mean(tuple(range(rank, losses.ndim)))
+    l = losses.astype(accumulator_dtype(losses.dtype)).mean(tuple(range(rank, losses.ndim)))
+    return l, *_weights(l, w)
+
+
+def _weights(l, w):
+    """The weight of each example, and the sum of weights: 1 where it is 0, to divide by."""
     w = jnp.ones_like(l) if w is None else w.astype(l.dtype)
     total = w.sum()
-    return l, w, jnp.where(total == 0, 1, total)
+    return w, jnp.where(total == 0, 1, total)
 
 
 def _onehot(labels, like):
-    return labels[..., None] == lax.broadcasted_iota(labels.dtype, like.shape, like.ndim - 1)
+    # In int32, for in uint8 the count of 256 or more classes would begin again at 0.
+    return labels.astype(jnp.int32)[..., None] == lax.broadcasted_iota(jnp.int32, like.shape, like.ndim - 1)
 
 
 def _log_sum_exp_and_choice(logits, labels):
     shifted = logits - lax.stop_gradient(logits.max(-1, keepdims=True))
     log_sum = jnp.log(jnp.exp(shifted).sum(-1))
-    in_range = (labels >= 0) & (labels < logits.shape[-1])
+    in_range = (labels >= 0) & (labels.astype(jnp.int32) < logits.shape[-1])
     return shifted, log_sum, _onehot(labels, logits), jnp.where(in_range, 0, jnp.nan).astype(logits.dtype)
 
 

@@ -50,18 +50,24 @@ def mask(tree: Any, patterns: Iterable[str]) -> Any:
         A tree of the same structure.
 
     Raises:
-        ValueError: A pattern matches no leaf, which is always a slip; the message lists the names.
+        ValueError: A pattern is no regular expression, or matches no leaf, which is always a slip; the message
+            lists the names.
 
     >>> mask({"stem": {"w": 1.0}, "head": {"w": 2.0, "b": 3.0}}, ["stem/.*", ".*/b"])
     {'head': {'b': True, 'w': False}, 'stem': {'w': True}}
     """
     names = list(named_leaves(tree))
     patterns = [patterns] if isinstance(patterns, str) else list(patterns)
+    for p in patterns:
+        try:
+            re.compile(p)
+        except re.error as error:
+            raise ValueError(f"expected a regular expression, such as 'stem/.*'; got {p!r}: {error}") from None
     idle = [p for p in patterns if not any(re.fullmatch(p, name) for name in names)]
     if idle:
         raise ValueError(
             f"expected every pattern to match the whole name of some leaf; {', '.join(map(repr, idle))} "
-            f"matches none of: {', '.join(names)}"
+            f"matches none of: {', '.join(names)}" + _hint(idle, names)
         )
     matches = [any(re.fullmatch(p, name) for p in patterns) for name in names]
     return jax.tree.unflatten(jax.tree.structure(tree), matches)
@@ -108,6 +114,11 @@ def nbytes(tree: Any) -> int:
     200960
     """
     return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree.leaves(tree))
+
+
+def _hint(idle: list[str], names: list[str]) -> str:
+    layers = [p for p in idle if any(name.startswith(f"{p}/") for name in names)]
+    return f"\n  hint: all of a layer is {layers[0] + '/.*'!r}" if layers else ""
 
 
 def _name(path: Sequence[Any]) -> str:

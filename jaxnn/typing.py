@@ -80,11 +80,11 @@ class Data(NamedTuple):
         """
         return jax.tree.map(jnp.asarray, self)
 
-    def take(self, index: Array) -> "Data":
+    def take(self, index: Any) -> "Data":
         """Return the rows at `index`, in that order.
 
         >>> import jax.numpy as jnp
         >>> Data(jnp.array([10, 20, 30]), jnp.array([1, 2, 3])).take(jnp.array([2, 0])).y
         Array([3, 1], dtype=int32)
         """
-        return jax.tree.map(lambda a: jnp.asarray(a)[index], self)
+        return jax.tree.map(lambda a: jnp.asarray(a)[jnp.asarray(index)], self)

@@ -6,7 +6,10 @@ import tempfile
 
 # Nearly all the time of these tests is compilation of tiny programs: so let XLA optimise little, let it not compete
 # with the other workers of pytest-xdist, and let no worker compile what another one, or it itself, has compiled.
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
+)
 _compiled = os.environ.setdefault("JAXNN_TESTS_COMPILED", os.path.join(tempfile.gettempdir(), f"jaxnn-{os.getpid()}"))
 
 import jax  # noqa: E402 - reads the flags

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnn as nn
-from jaxnn.metrics import accuracy
+from jaxnn.metrics import accuracy, binary_accuracy
 
 
 @pytest.fixture(params=[(4, 7), ()], ids=["batch and time", "one example"])
@@ -47,9 +47,9 @@ def test_the_first_of_equals_counts():
 @pytest.mark.parametrize(
     ("prediction", "target"), [(jnp.float32, jnp.uint8), (jnp.bfloat16, jnp.int32), (jnp.float64, jnp.int64)]
 )
-def test_it_has_the_dtype_of_the_prediction_whatever_integers_label(prediction, target, x64):
+def test_it_is_float32_at_least_whatever_integers_label(prediction, target, x64):
     right = accuracy(jnp.eye(3, dtype=prediction), jnp.array([0, 1, 0], target))
-    assert right.dtype == prediction
+    assert right.dtype == (jnp.float64 if prediction == jnp.float64 else jnp.float32)
     np.testing.assert_array_equal(right.astype(jnp.float32), [1, 1, 0])
 
 
@@ -59,9 +59,13 @@ def test_it_has_the_dtype_of_the_prediction_whatever_integers_label(prediction, 
         (jnp.zeros((3, 1), jnp.int32), r"expected integer labels of shape \(3,\), .*; got \(3, 1\)"),
         (jnp.zeros(2, jnp.int32), r"expected integer labels of shape \(3,\), .*; got \(2,\)"),
         (jnp.zeros((3, 4)), r"expected prediction and target of one shape, \(3, 4\), .*; got prediction \(3, 5\)"),
-        (jnp.zeros(3), r"expected prediction and target of one shape, \(3,\), .*; got prediction \(3, 5\)"),
+        (jnp.zeros(3), r"or integer labels of shape \(3,\), .*; got float32 of shape \(3,\)\n.*y.astype\(int\)"),
+        (
+            jnp.zeros((3, 5), jnp.int32),
+            r"expected integer labels of .*; got \(3, 5\)\n  hint: one-hot rows are floating",
+        ),
     ],
-    ids=["column of labels", "too few labels", "too few classes", "float labels"],
+    ids=["column of labels", "too few labels", "too few classes", "float labels", "integer rows"],
 )
 def test_a_target_of_another_shape_is_refused(target, message):
     with pytest.raises(nn.ShapeError, match=message):
@@ -78,3 +82,21 @@ def test_evaluate_takes_its_weighted_mean(key):
     trainer = nn.trainer(nn.serial(), nn.losses.cross_entropy, nn.sgd(0.1))
     data = nn.Data(jnp.eye(3), jnp.array([0, 1, 0]), jnp.array([1.0, 2.0, 5.0]))
     assert float(nn.evaluate(trainer, trainer.init(key, data.x), data, accuracy)) == pytest.approx(3 / 8)
+
+
+def test_an_answer_that_is_nan_is_never_right():
+    right = accuracy(jnp.array([[jnp.nan, 0.0], [1.0, 0.0]]), jnp.array([0, 0]))
+    np.testing.assert_array_equal(right, [0, 1])
+    np.testing.assert_array_equal(binary_accuracy(jnp.array([jnp.nan, 1.0]), jnp.array([0.0, 1.0])), [0, 1])
+
+
+def test_one_class_is_no_choice():
+    with pytest.raises(nn.ShapeError, match=r"two classes or more.*\n  hint: .* binary_accuracy"):
+        accuracy(jnp.zeros((4, 1)), jnp.zeros((4, 1)))
+
+
+def test_binary_accuracy_counts_signs():
+    logits, target = jnp.array([[2.0], [-1.0], [0.5], [-0.5]]), jnp.array([[1.0], [1.0], [0.0], [0.0]])
+    np.testing.assert_array_equal(binary_accuracy(logits, target), [[1], [0], [0], [1]])
+    with pytest.raises(nn.ShapeError, match="prediction and target of one shape"):
+        binary_accuracy(logits, target[:, 0])

@@ -97,7 +97,13 @@ def test_a_pattern_that_matches_no_whole_name_is_refused_with_a_list_of_names(pa
         tree.mask(PARAMS, ["head/.*", pattern])
     assert str(caught.value) == (
         f"expected every pattern to match the whole name of some leaf; {pattern!r} matches none of: {', '.join(NAMES)}"
+        + ("\n  hint: all of a layer is 'stem/.*'" if pattern == "stem" else "")
     )
+
+
+def test_a_pattern_that_is_no_regular_expression_is_refused():
+    with pytest.raises(ValueError, match=r"expected a regular expression, such as 'stem/\.\*'; got '\*'"):
+        tree.mask(PARAMS, ["*"])
 
 
 def test_every_pattern_that_matches_nothing_is_named():

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import ShapeError, describe, located
-from jaxnn.layers._layer import Layer, LayerLike, as_layer, call, child_key, outline, output_outline, place
+from jaxnn.layers._layer import Layer, LayerLike, all_held, as_layer, call, child_key, outline, output_outline, place
 from jaxnn.ops import add
 
 
@@ -52,7 +52,7 @@ class Serial(Layer):
     def bwd(self, residuals, dy):
         d_params = {}
         for name, layer in reversed(self.layers):
-            if dy is None:
+            if not jax.tree.leaves(dy):  # integers have no gradient, and nothing below them has
                 break
             d_params[name], dy = layer.bwd(residuals[name], dy)
         return d_params, dy
@@ -126,6 +126,8 @@ class Parallel(Layer):
     def bwd(self, residuals, dy):
         d_params, dx = {}, None
         for (name, layer), dy_i in zip(self.layers, dy, strict=True):
+            if dy_i is None:
+                continue
             d_params[name], dx_i = layer.bwd(residuals[name], dy_i)
             dx = dx_i if dx is None else dx if dx_i is None else jax.tree.map(jnp.add, dx, dx_i)
         return d_params, dx
@@ -173,7 +175,9 @@ class Residual(Layer):
     layer: Layer
 
     def init(self, key, x):
-        return self.layer.init(key, x)
+        params, state = self.layer.init(key, x)
+        add.check(outline(x), output_outline(self.layer, params, state, outline(x)))
+        return params, state
 
     def apply(self, params, state, x, *, key=None, train=False):
         y, state = self.layer.apply(params, state, x, key=key, train=train)
@@ -185,7 +189,7 @@ class Residual(Layer):
 
     def bwd(self, residuals, dy):
         d_params, dx = self.layer.bwd(residuals, dy)
-        return d_params, dy + dx
+        return d_params, dy if dx is None else dy + dx
 
     @property
     def children(self) -> Mapping[str, Layer]:
@@ -310,7 +314,7 @@ def repeat(layer: LayerLike, n: int) -> Repeat:
     >>> params["dense_0"]["w"].shape
     (8, 64, 64)
     """
-    if n < 1:
+    if not isinstance(n, int) or n < 1:
         raise ValueError(f"expected n of at least 1, because it counts copies of a block; got {n}")
     return Repeat(as_layer(layer), n)
 
@@ -337,7 +341,15 @@ def _one(layers: tuple[LayerLike, ...], named: Mapping[str, LayerLike]) -> Layer
 
 
 def _frozen(layers: tuple[tuple[str, Layer], ...], frozen: Any) -> tuple[tuple[str, Layer], ...]:
-    return tuple((name, layer.freeze(frozen.get(name, {}))) for name, layer in layers)
+    held = all_held(frozen)
+
+    def freeze(name: str, layer: Layer) -> Layer:
+        own = frozen.get(name, {})
+        # A layer without parameters is held where all beside it are; what it is given only has to say so.
+        bare = not jax.tree.leaves(own, is_leaf=lambda leaf: leaf is None)
+        return layer.freeze(frozen if held and bare else own)
+
+    return tuple((name, freeze(name, layer)) for name, layer in layers)
 
 
 def _written(name: str, layers: tuple[tuple[str, Layer], ...]) -> str:

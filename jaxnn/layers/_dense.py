@@ -1,6 +1,6 @@
 """Dense layers: every output is a weighted sum of every input."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, final
 
 import jax
@@ -21,7 +21,8 @@ class Dense(OpLayer):
     Attributes:
         features: Number of outputs.
         bias: Whether there is a b. Leave it out before a `BatchNorm`, which subtracts it again.
-        w_init: Initialiser of w; lecun_normal is flax's and Haiku's choice, Keras's is glorot_uniform.
+        w_init: Initialiser of w. flax and Haiku have lecun_normal too, cut at two deviations; Keras has
+            glorot_uniform.
         b_init: Initialiser of b.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
@@ -31,13 +32,17 @@ class Dense(OpLayer):
     """
 
     features: int
+    _: KW_ONLY
     bias: bool = True
     w_init: Initializer = lecun_normal()  # noqa: RUF009 - a frozen value
     b_init: Initializer = zeros
 
     op: ClassVar[Op] = linear
     arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
-    optional: ClassVar[tuple[str, ...]] = ("b",)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("w", "b") if self.bias else ("w",)
 
     def init(self, key, x):
         if x.ndim < 2:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import final
 
+from jaxnn.errors import values
 from jaxnn.layers._layer import Layer
 from jaxnn.ops import dropout
 from jaxnn.typing import Scalar
@@ -32,7 +33,8 @@ class Dropout(Layer):
     rate: Scalar
 
     def __post_init__(self) -> None:
-        if isinstance(self.rate, float | int) and not 0 <= self.rate <= 1:
+        rate = values(self.rate)
+        if rate is not None and not 0 <= rate <= 1:
             raise ValueError(f"expected a rate from 0 to 1, because it is the probability of dropping; got {self.rate}")
 
     def init(self, key, x):

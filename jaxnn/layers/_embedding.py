@@ -1,6 +1,6 @@
 """Embedding: a learned vector for each of a number of ids."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import ClassVar, final
 
 import jax.numpy as jnp
@@ -31,6 +31,7 @@ class Embed(OpLayer):
 
     vocabulary: int
     features: int
+    _: KW_ONLY
     table_init: Initializer = normal(0.02)  # noqa: RUF009 - a frozen value
 
     op: ClassVar[Op] = embed

@@ -3,7 +3,7 @@
 import contextlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar, TypeAlias, final
@@ -52,7 +52,8 @@ class Layer(ABC):
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
-        if not (cls.apply is not Layer.apply or (cls.fwd is not Layer.fwd and cls.bwd is not Layer.bwd)):
+        apply, fwd, bwd = (getattr(cls, name) is not getattr(Layer, name) for name in ("apply", "fwd", "bwd"))
+        if fwd != bwd or not (apply or fwd):
             raise TypeError(f"expected {cls.__name__} to define apply, or fwd and bwd, or all three")
 
     @abstractmethod
@@ -106,10 +107,10 @@ LayerLike: TypeAlias = Layer | Op | Callable[[Any], Any]
 
 
 class OpLayer(Layer):
-    """A layer that wires one op to its input, its key and its named parameters, and so has all three.
+    """A layer that wires one op to its input and its named parameters, and so has all three.
 
-    A subclass states `op`, and `arrays`, the op's arrays by name: `"x"` is the input and any other name a
-    parameter. Those that are `optional` are `None` where the layer does not have them.
+    A subclass states `op`; `arrays`, the op's arrays by name, where `"x"` is the input and any other name a
+    parameter; and, if these settings leave some of them out, which `parameters` there are.
 
     Raises:
         ValueError: The parameters do not have these names.
@@ -117,7 +118,11 @@ class OpLayer(Layer):
 
     op: ClassVar[Op]
     arrays: ClassVar[tuple[str, ...]] = ("x",)
-    optional: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        """Names of the parameters with these settings; the op's other arrays are `None`."""
+        return tuple(name for name in self.arrays if name != "x")
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -143,12 +148,7 @@ class OpLayer(Layer):
         return {name: d_leaf for name, d_leaf in d.items() if d_leaf is not None}, dx
 
     def _wired(self, params, x):
-        names = set(self.arrays) - {"x"}
-        if not names - set(self.optional) <= set(params) <= names:
-            raise ValueError(
-                f"expected parameters {', '.join(sorted(names))}, because {self.op} is of these; "
-                f"got {', '.join(sorted(params)) or 'none'}"
-            )
+        check_names(self, params, self.parameters)
         return [x if name == "x" else params.get(name) for name in self.arrays]
 
 
@@ -304,6 +304,21 @@ _path: ContextVar[tuple[str, ...]] = ContextVar("path", default=())
 _observed: ContextVar[list[Call] | None] = ContextVar("observed", default=None)
 
 
+def check_names(layer: Layer, params: Params, names: Collection[str]) -> None:
+    """Raise an error unless `params` has these names and no others."""
+    if set(params) != set(names):
+        raise ValueError(
+            f"expected parameters {', '.join(names) or 'none'}, because the layer is {layer!r}; "
+            f"got {', '.join(params) or 'none'}"
+        )
+
+
+def all_held(frozen: Params) -> bool:
+    """Whether there are leaves and none of them is `None`: all of them are held fixed."""
+    leaves = jax.tree.leaves(frozen, is_leaf=lambda leaf: leaf is None)
+    return bool(leaves) and all(leaf is not None for leaf in leaves)
+
+
 def place(name: str, layer: Layer, x: Any) -> Callable[[], str]:
     """Return what an error's trail says of a layer: `dense_0: Dense(64), input float32[32,784]`."""
     return lambda: f"{name}: {layer!r}, input {describe(x)}"
@@ -323,6 +338,9 @@ def call(name: str, method: Callable[..., Any], params: Params, state: State, x:
             if calls is not None:
                 calls.append(seen)
             out = method(params, state, x, **keywords)
+            if not (isinstance(out, tuple) and len(out) == 2):
+                raise TypeError(f"expected {method.__name__} to return a pair, because state is handed on beside the "
+                                f"output; got {type(out).__name__}")  # fmt: skip
             seen.y = out[0]
             return out
     finally:

@@ -1,13 +1,12 @@
 """Normalisation layers: batch normalisation with its running statistics."""
 
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import final
 
-import jax
 import jax.numpy as jnp
 
 from jaxnn.initializers import Initializer, ones, zeros
-from jaxnn.layers._layer import Layer, parameter_dtype
+from jaxnn.layers._layer import Layer, all_held, check_names, parameter_dtype
 from jaxnn.ops import batch_norm, normalise
 from jaxnn.typing import Scalar, accumulator_dtype
 
@@ -21,7 +20,8 @@ class BatchNorm(Layer):
     towards them, running <- decay running + (1 - decay) batch. In inference they are the running averages.
 
     Parameters: `scale`, `offset`, both `(features,)`. State: `mean`, `var`, both `(features,)`, in float32
-    at least. Frozen, with all its parameters held fixed, it runs as in inference and its averages rest too.
+    at least. Frozen, with all its parameters held fixed, it runs as in inference and its averages rest too;
+    one without parameters does so when all those beside it, in its `serial` or `parallel`, are held.
 
     Attributes:
         decay: Of the running averages; PyTorch's `momentum` is 1 - decay. May be a tracer.
@@ -43,6 +43,7 @@ class BatchNorm(Layer):
     Source: Ioffe and Szegedy, "Batch normalization" (2015).
     """
 
+    _: KW_ONLY
     decay: Scalar = 0.99
     epsilon: float = 1e-5
     scale: bool = True
@@ -61,7 +62,7 @@ class BatchNorm(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         del key
-        scale, offset = params.get("scale"), params.get("offset")
+        scale, offset = self._learned(params)
         if train:
             y, mean, var = batch_norm(x, scale, offset, epsilon=self.epsilon)
             return y, self._moved(state, mean, var)
@@ -69,7 +70,7 @@ class BatchNorm(Layer):
 
     def fwd(self, params, state, x, *, key=None, train=False):
         del key
-        scale, offset = params.get("scale"), params.get("offset")
+        scale, offset = self._learned(params)
         if train:
             (y, mean, var), residuals = batch_norm.fwd(x, scale, offset, epsilon=self.epsilon)
             return (y, self._moved(state, mean, var)), {"batch": residuals}
@@ -86,9 +87,11 @@ class BatchNorm(Layer):
         return {name: d for name, d in d_params.items() if d is not None}, dx
 
     def freeze(self, frozen):
-        leaves = jax.tree.leaves(frozen, is_leaf=lambda leaf: leaf is None)
-        held = bool(leaves) and all(leaf is not None for leaf in leaves)
-        return Inference(self) if held else self
+        return Inference(self) if all_held(frozen) else self
+
+    def _learned(self, params):
+        check_names(self, params, [name for name in ("scale", "offset") if getattr(self, name)])
+        return params.get("scale"), params.get("offset")
 
     def _moved(self, state, mean, var):
         def moved(running, batch):

@@ -1,15 +1,27 @@
 """Random omission: each element is dropped, with the others scaled so that the mean stays."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from jaxnn.ops._op import Op
-from jaxnn.typing import Array, Key, Scalar
+from jaxnn.errors import values
+from jaxnn.ops._op import op
+from jaxnn.typing import AnyArray, Array, Key, Scalar
 
 
-@Op
+def _check_dropout(x: AnyArray, rate: Scalar, key: Any) -> None:
+    del key
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"expected floating x, because what is kept is scaled; got {x.dtype}: cast it first")
+    seen = values(rate)
+    if seen is not None and not 0 <= seen <= 1:
+        raise ValueError(f"expected a rate from 0 to 1, because it is the probability of dropping; got {seen}")
+
+
+@op(_check_dropout)
 def dropout(x: Float[Array, "..."], rate: Scalar, key: Key) -> Float[Array, "..."]:
     """Drop each element with probability `rate` and scale the rest, y = m x / (1 - rate), m ~ Bernoulli(1 - rate).
 
@@ -17,6 +29,10 @@ def dropout(x: Float[Array, "..."], rate: Scalar, key: Key) -> Float[Array, "...
     scales the weights afterwards instead). `rate` is the probability of dropping, as in flax, Keras and
     PyTorch; that of `jax.example_libraries.stax` is of keeping. It may be a tracer. No derivative is defined
     with respect to it, because the mask's own dependence on it has none. At a rate of 1 all is dropped.
+
+    Raises:
+        TypeError: x is not floating.
+        ValueError: A concrete rate is not from 0 to 1.
 
     >>> dropout(jnp.ones(5), 0.5, jax.random.key(0))
     Array([0., 0., 2., 2., 0.], dtype=float32)

@@ -6,7 +6,7 @@ Dimensions: `in`, `out` features before and after; `vocabulary` rows of a table 
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 
 from jaxnn.errors import ShapeError, values
 from jaxnn.ops._op import op, shape_only
@@ -85,7 +85,7 @@ def _check_embed(ids: AnyArray, table: AnyArray) -> None:
 
 
 @op(_check_embed)
-def embed(ids: Int[Array, "..."], table: Float[Array, "vocabulary features"]) -> Float[Array, "... features"]:
+def embed(ids: Integer[Array, "..."], table: Float[Array, "vocabulary features"]) -> Float[Array, "... features"]:
     """Rows of a table, y = table[ids]: the product of one-hot rows and the table, without the product.
 
     Args:

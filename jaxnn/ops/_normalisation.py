@@ -18,6 +18,8 @@ Features = Float[Array, " features"]
 
 def _check_features(x: AnyArray, *per_feature: AnyArray | None, epsilon: float = 1e-5) -> None:
     del epsilon
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+        raise TypeError(f"expected floating x, because it is divided by a deviation; got {x.dtype}: cast it first")
     for p in per_feature:
         if p is not None and p.shape != x.shape[-1:]:
             raise ShapeError(
@@ -89,6 +91,7 @@ def batch_norm_bwd(residuals, d_out, *, epsilon=1e-5):
     (normal, r, scale, offset), (dy, d_mean, d_var) = residuals, d_out
     axes = tuple(range(dy.ndim - 1))
     n = math.prod(dy.shape[:-1])
+    dtype, dy, normal = dy.dtype, dy.astype(r.dtype), normal.astype(r.dtype)
     d_offset = dy.sum(axes)
     d_scale = (dy * normal).sum(axes)
     gain = r if scale is None else r * scale.astype(r.dtype)
@@ -96,16 +99,15 @@ def batch_norm_bwd(residuals, d_out, *, epsilon=1e-5):
     def wide(feature):
         return jnp.broadcast_to(feature.astype(r.dtype), dy.shape)
 
-    normal = normal.astype(r.dtype)
-    dx = wide(gain) * (dy.astype(r.dtype) - wide(d_offset) / n - normal * (wide(d_scale) / n))
+    dx = wide(gain) * (dy - wide(d_offset) / n - normal * (wide(d_scale) / n))
     if d_mean is not None:
         dx = dx + wide(d_mean) / n
     if d_var is not None:
         dx = dx + wide(d_var) * 2 * normal / (wide(r) * n)
     return (
-        dx.astype(dy.dtype),
-        None if scale is None else d_scale,
-        None if offset is None else d_offset,
+        dx.astype(dtype),
+        None if scale is None else d_scale.astype(scale.dtype),
+        None if offset is None else d_offset.astype(offset.dtype),
     )
 
 
@@ -152,13 +154,15 @@ def normalise_bwd(residuals, dy, *, epsilon=1e-5):
     del epsilon
     normal, r, scale, offset = residuals
     axes = tuple(range(dy.ndim - 1))
+    dtype, dy, normal = dy.dtype, dy.astype(r.dtype), normal.astype(r.dtype)
     d_offset = dy.sum(axes)
     d_scale = (dy * normal).sum(axes)
     gain = r if scale is None else r * scale.astype(r.dtype)
-    dx = (dy.astype(r.dtype) * jnp.broadcast_to(gain, dy.shape)).astype(dy.dtype)
-    d_mean = -gain * d_offset.astype(r.dtype)
-    d_var = -gain * r * d_scale.astype(r.dtype) / 2
-    return dx, d_mean, d_var, None if scale is None else d_scale, None if offset is None else d_offset
+    dx = (dy * jnp.broadcast_to(gain, dy.shape)).astype(dtype)
+    d_mean = -gain * d_offset
+    d_var = -gain * r * d_scale / 2
+    d_scale = None if scale is None else d_scale.astype(scale.dtype)
+    return dx, d_mean, d_var, d_scale, None if offset is None else d_offset.astype(offset.dtype)
 
 
 normalise.defvjp(normalise_fwd, normalise_bwd)

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jax.dtypes import float0
 
+from jaxnn.errors import is_array
 from jaxnn.typing import Array, Residuals
 
 # A user context is part of the cache key of every jit, scan and checkpoint; a ContextVar goes stale in them.
@@ -86,7 +87,7 @@ class Op:
     @property
     def name(self) -> str:
         """The function's name, which names the layer too: `relu`."""
-        return self.__name__  # pyright: ignore[reportAttributeAccessIssue]
+        return getattr(self, "__name__", type(self._plain).__name__)
 
     @property
     def hand(self) -> bool:
@@ -95,6 +96,12 @@ class Op:
 
     def check(self, *arrays: Any, **settings: Any) -> None:
         """Raise an error if the arrays cannot be meant: shapes always, values where they are concrete."""
+        keywords = [name for name, setting in settings.items() if is_array(setting)]
+        if keywords:
+            raise TypeError(
+                f"expected the arrays of {self} by position, because keywords are its static settings; "
+                f"got {', '.join(keywords)} as an array"
+            )
         if self._check is not None:
             self._check(*arrays, **settings)
 
@@ -106,9 +113,10 @@ class Op:
         return self._plain(*arrays, **settings)
 
     def plain(self, *arrays: Any, **settings: Any) -> Any:
-        """Apply the function alone, without a rule of its own."""
+        """Apply the function alone, without a rule of its own or of any op within it."""
         self.check(*arrays, **settings)
-        return self._plain(*arrays, **settings)
+        with _PLAIN(True):
+            return self._plain(*arrays, **settings)
 
     def fwd(self, *arrays: Any, **settings: Any) -> tuple[Any, Residuals]:
         """Apply the function and return `(out, residuals)`."""

@@ -6,7 +6,7 @@ Dimensions: `batch` the leading axis, `...` any others.
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Float, Num
+from jaxtyping import Num
 
 from jaxnn.errors import ShapeError
 from jaxnn.ops._op import op, shape_only
@@ -52,7 +52,7 @@ def _check_concatenate(*arrays: AnyArray) -> None:
 
 
 @op(_check_concatenate)
-def concatenate(*arrays: Float[Array, "..."]) -> Float[Array, "... features"]:
+def concatenate(*arrays: Num[Array, "..."]) -> Num[Array, "... features"]:
     """Arrays side by side along the last axis, which is the only one in which they may differ.
 
     >>> concatenate(jnp.zeros((8, 8, 32)), jnp.zeros((8, 8, 16))).shape
@@ -88,7 +88,7 @@ def _check_add(*arrays: AnyArray) -> None:
 
 
 @op(_check_add)
-def add(*arrays: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def add(*arrays: Num[Array, "*shape"]) -> Num[Array, "*shape"]:
     """The sum of arrays of one shape, y = x_1 + ... + x_k.
 
     >>> add(jnp.array([1.0, 2.0]), jnp.array([10.0, 20.0]))

@@ -7,14 +7,17 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.errors import values
+from jaxnn.errors import describe, is_array, values
+from jaxnn.gradients import LossLike, as_loss
 from jaxnn.layers._layer import outline
-from jaxnn.ops import Op
 from jaxnn.training._trainer import Trainer, TrainState
+from jaxnn.tree import named_leaves
 from jaxnn.typing import Data
 
 
-def check_data(trainer: Trainer, train_state: TrainState, data: Data, *, batch_size: Any, name: str) -> None:
+def check_data(
+    trainer: Trainer, train_state: TrainState, data: Data, loss: LossLike, *, batch_size: Any, name: str
+) -> None:
     """Raise one error that names everything that is wrong with `data`; inside `jit` values cannot be seen.
 
     Raises:
@@ -22,29 +25,33 @@ def check_data(trainer: Trainer, train_state: TrainState, data: Data, *, batch_s
             finite, or has targets that the loss refuses.
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
+    if not isinstance(data, Data):
+        raise TypeError(
+            f"expected {name} as nn.Data(x, y), because inputs and targets go together; got {describe(data)}"
+        )
     wrong = [*_counts(data, batch_size, name)] or [*_values(data, name)]
     if wrong:
         raise ValueError("\n".join(wrong))
     prediction = jax.eval_shape(trainer.predict, train_state, outline(data.x))
-    if isinstance(trainer.loss, Op):
-        trainer.loss.check(prediction, data.y)
+    as_loss(loss).check(prediction, data.y)
 
 
 def _counts(data: Data, batch_size: int | None, name: str) -> Iterator[str]:
-    counts = {
-        f"{name}.{field}": len(leaf)
-        for field, leaves in zip(data._fields, data, strict=True)
-        for leaf in jax.tree.leaves(leaves)
-    }
+    leaves = named_leaves(data)
+    alone = [field for field, leaf in leaves.items() if not is_array(leaf) or leaf.ndim == 0]
+    if alone:
+        yield f"expected arrays with a leading axis of examples; got {', '.join(f'{name}.{field}' for field in alone)}"
+        return
+    counts = {f"{name}.{field.replace('/', '.')}": len(leaf) for field, leaf in leaves.items()}
     listed = ", ".join(f"{field} has {count}" for field, count in counts.items())
     if len(set(counts.values())) != 1:
         yield f"expected one target (and weight) an input, because they are examples; {listed}"
     elif 0 in counts.values():
         yield f"expected at least one example, because there is nothing to learn from none; {listed}"
-    if batch_size is not None and batch_size < 1:
+    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
         yield f"expected batch_size of at least 1, because it counts examples; got {batch_size}"
-    elif batch_size is not None and 0 < counts[f"{name}.x"] < batch_size:
-        yield (f"expected batch_size of at most {counts[f'{name}.x']}, because {name} has that many examples; "
+    elif batch_size is not None and 0 < next(iter(counts.values())) < batch_size:
+        yield (f"expected batch_size of at most {next(iter(counts.values()))}, because {name} has that many examples; "
                f"got {batch_size}")  # fmt: skip
 
 

@@ -1,13 +1,19 @@
 """Compilation that is there when a user calls, and out of the way inside a transformation."""
 
 import functools
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import jax
 from jax.extend.core import get_opaque_trace_state
 
-_OUTSIDE = get_opaque_trace_state()
+
+@functools.cache
+def _outside() -> Any:
+    """The state of no transformation: that of a thread that has just begun, whoever imports this, and where."""
+    with ThreadPoolExecutor(1) as fresh:
+        return fresh.submit(get_opaque_trace_state).result()
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -21,14 +27,14 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(static: Any, *arrays: Any) -> Any:
-        if get_opaque_trace_state() != _OUTSIDE or not _hashable(static):
+        if get_opaque_trace_state() != _outside() or not _hashable(static):
             return function(static, *arrays)
         return jitted(static, *arrays)
 
     return call
 
 
-def _hashable(value: Hashable) -> bool:
+def _hashable(value: Any) -> bool:
     try:
         hash(value)
     except TypeError:

@@ -44,8 +44,9 @@ def evaluate(
     >>> nn.evaluate(t, ts, nn.Data(jnp.zeros((4, 3)), jnp.array([0, 0, 0, 1])), nn.metrics.accuracy)
     Array(0.75, dtype=float32)
     """
-    check_data(trainer, train_state, data, batch_size=None, name="data")
     metric = trainer.loss if metric is None else metric
+    size = None if batch_size is None else min(batch_size, data.examples)
+    check_data(trainer, train_state, data, metric, batch_size=size, name="data")
     return _evaluate((trainer, (metric,), batch_size), train_state, data)[0]
 
 

@@ -1,5 +1,6 @@
 """`fit`: a whole training run as one pure function."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import NamedTuple, final
 
@@ -9,7 +10,6 @@ from jax import lax
 
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.losses import weighted_mean
-from jaxnn.ops import Op
 from jaxnn.training._checks import check_data
 from jaxnn.training._compiled import compiled
 from jaxnn.training._evaluate import means, weights
@@ -51,7 +51,7 @@ def fit(
     epochs: int,
     batch_size: int,
     validation: Data | None = None,
-    metrics: tuple[LossLike, ...] | LossLike = (),
+    metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
@@ -88,6 +88,7 @@ def fit(
         move.
 
     Raises:
+        TypeError: The data is no `Data`, or `batch_size` no int.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; what is watched has no history; the optimizer's state is
             another's.
@@ -101,13 +102,15 @@ def fit(
     >>> ts.params["b"].round(1), history["loss"].shape
     (Array([1.], dtype=float32), (20,))
     """
-    metrics = metrics if isinstance(metrics, tuple) else (metrics,)
-    check_data(trainer, train_state, data, batch_size=batch_size, name="data")
+    metrics = (metrics,) if callable(metrics) else tuple(metrics)
+    if not isinstance(batch_size, int):
+        raise TypeError(f"expected batch_size to be an int, because it is a shape; got {batch_size!r}")
+    check_data(trainer, train_state, data, trainer.loss, batch_size=batch_size, name="data")
     if validation is not None:
-        check_data(trainer, train_state, validation, batch_size=None, name="validation")
+        check_data(trainer, train_state, validation, trainer.loss, batch_size=None, name="validation")
     plan = _Plan(epochs, batch_size, metrics, shuffle, drop_remainder, checkpoint)
     _check_plan(plan, validation, stopping)
-    trainer.check_opt_state(train_state)
+    trainer.check(train_state)
     return _fit((trainer, plan), train_state, data, validation, stopping)
 
 
@@ -122,7 +125,7 @@ def _fit(
     trainer, plan = static
     data, validation = data.on_device(), None if validation is None else validation.on_device()
     best = None if stopping is None else stopping.begin(train_state)
-    missing = jnp.full(plan.epochs, jnp.nan)
+    missing = jnp.full(plan.epochs, jnp.nan, jnp.result_type(float))
     history = dict.fromkeys(_names(plan, validation), missing)
     fit_state = FitState(train_state, best, history, jnp.zeros((), jnp.int32))
 
@@ -179,7 +182,7 @@ def train_epoch(trainer: Trainer, plan: _Plan, ts: TrainState, data: Data) -> tu
 
 
 def _name(metric: LossLike) -> str:
-    return metric.name if isinstance(metric, Op) else metric.__name__
+    return as_loss(metric).name
 
 
 def _names(plan: _Plan, validation: Data | None) -> list[str]:
@@ -199,5 +202,5 @@ def _check_plan(plan: _Plan, validation: Data | None, stopping: EarlyStopping | 
     if stopping is not None and _monitor(stopping, validation) not in names:
         raise ValueError(f"expected early stopping to watch one of {', '.join(names)}, because these are recorded; "
                          f"got {_monitor(stopping, validation)!r}")  # fmt: skip
-    if plan.epochs < 1:
+    if not isinstance(plan.epochs, int) or plan.epochs < 1:
         raise ValueError(f"expected epochs of at least 1, because a run makes some; got {plan.epochs}")

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.core import ClosedJaxpr, jaxpr_as_fun
 
+from jaxnn.errors import values
 from jaxnn.training._trainer import TrainState
 from jaxnn.typing import Array, Params, Scalar, State
 
@@ -38,7 +39,10 @@ class EarlyStopping:
         patience: Epochs in a row; at least 1. May be a tracer.
         min_delta: What is not more than this is no improvement. May be a tracer.
         monitor: A name in the history; `"validation_loss"` where there is validation, else `"loss"`.
-        mode: Whether smaller (`"min"`) or larger (`"max"`) is better.
+        mode: Whether smaller (`"min"`) or larger (`"max"`) is better; an accuracy wants `"max"`.
+
+    Raises:
+        ValueError: The patience is a number below 1, or the mode is neither.
 
     >>> EarlyStopping(patience=3)
     EarlyStopping(patience=3, min_delta=0.0, monitor=None, mode='min')
@@ -50,6 +54,13 @@ class EarlyStopping:
     min_delta: Scalar = 0.0
     monitor: str | None = None
     mode: Literal["min", "max"] = "min"
+
+    def __post_init__(self) -> None:
+        if self.mode not in ("min", "max"):
+            raise ValueError(f"expected mode min or max, because smaller or larger is better; got {self.mode!r}")
+        patience = values(self.patience)
+        if patience is not None and not (patience >= 1).all():
+            raise ValueError(f"expected patience of at least 1, because it counts epochs to wait; got {patience}")
 
     def begin(self, train_state: TrainState) -> Best:
         """Return the state before the first epoch: anything is better than nothing."""
@@ -141,13 +152,13 @@ def _lifted(function: Callable[[Any], Any], example: Any) -> tuple[Callable[[lis
     training run closes over are its learning rate, its data and its root key.
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(example)
-    structure = jax.tree.structure(out)
+    jaxpr, consts, structure = closed.jaxpr, closed.consts, jax.tree.structure(out)
 
     def lifted(consts: list[Any], x: Any) -> Any:
-        leaves = jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))(*jax.tree.leaves(x))
+        leaves = jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))(*jax.tree.leaves(x))
         return jax.tree.unflatten(structure, leaves)
 
-    return lifted, closed.consts
+    return lifted, consts
 
 
 def _is_smooth(leaf: Any) -> bool:

@@ -79,7 +79,7 @@ class Trainer:
             ValueError: The optimizer's state is that of another optimizer or of other parameters.
         """
         ts = train_state
-        self.check_opt_state(ts)
+        self.check(ts)
         key = jax.random.fold_in(jax.random.fold_in(ts.key, LAYERS), ts.step)
         gradient = self.gradient(self.model, self.loss)
         loss, (state, prediction), grads = gradient(ts.params, ts.frozen, ts.state, batch, key=key)
@@ -99,8 +99,22 @@ class Trainer:
         ts = train_state
         return self.model.apply(tree.merge(ts.params, ts.frozen), ts.state, x)[0]
 
-    def check_opt_state(self, train_state: TrainState) -> None:
-        """Raise an error if the optimizer's state does not belong to this optimizer and these parameters."""
+    def check(self, train_state: TrainState) -> None:
+        """Raise an error if `train_state` is not one of this trainer: by what is frozen, and the optimizer's state.
+
+        Raises:
+            ValueError: Other leaves are frozen than this trainer freezes, or the optimizer's state is that of
+                another optimizer or of other parameters.
+        """
+        whole = tree.merge(train_state.params, train_state.frozen)
+        freezes = {name for name, held in tree.named_leaves(tree.mask(whole, self.freeze)).items() if held}
+        held = set(tree.named_leaves(train_state.frozen))
+        if held != freezes:
+            raise ValueError(
+                f"expected a train state that holds {', '.join(sorted(freezes)) or 'nothing'} fixed, because this "
+                f"trainer has freeze={self.freeze}; got one that holds {', '.join(sorted(held)) or 'nothing'}\n"
+                "  hint: begin with this trainer's init, and put the parameters that you have in its params and frozen"
+            )
         expected = jax.eval_shape(self.optimizer.init, train_state.params)
         got = outline(train_state.opt_state)
         if jax.tree.structure(expected) != jax.tree.structure(got):
@@ -138,6 +152,9 @@ def trainer(
         freeze: Regular expressions that match the whole names of the parameters to hold fixed, such as
             `("block_0/.*",)`. No gradient of these is computed and no optimizer state is kept.
 
+    Raises:
+        TypeError: The optimizer has no `init` and `update`.
+
     >>> import jax, jaxnn as nn
     >>> t = nn.trainer(nn.Dense(1), nn.losses.mse, nn.sgd(0.1))
     >>> ts = t.init(jax.random.key(0), jnp.zeros((4, 3)))
@@ -145,5 +162,9 @@ def trainer(
     >>> ts.step
     Array(1, dtype=int32)
     """
+    if not isinstance(optimizer, tuple):  # optax's are named tuples
+        raise TypeError(
+            f"expected an optimizer, such as nn.adam(1e-3), because it has init and update; got {optimizer!r}"
+        )
     freeze = (freeze,) if isinstance(freeze, str) else tuple(freeze)
     return Trainer(as_layer(model), loss, optimizer, gradient, freeze)

@@ -70,9 +70,9 @@ BAD = {
     "NaN in weights": (REGRESSOR, spoiled("w", 0, NAN), ["data.w to be finite", "first in example 0"]),
     "a weight below 0": (REGRESSOR, spoiled("w", 3, -0.5), ["data.w of at least 0", "got -0.5"]),
     "fewer targets than inputs": (
-        REGRESSOR, examples(y=(5, 1)), ["one target (and weight) an input", "data.x has 6, data.y has 5"],
+        REGRESSOR, examples(y=(5, 1)), ["one target (and weight) an input", "data.x has 6", "data.y has 5"],
     ),
-    "fewer weights than inputs": (REGRESSOR, examples(w=(5,)), ["data.x has 6, data.y has 6, data.w has 5"]),
+    "fewer weights than inputs": (REGRESSOR, examples(w=(5,)), ["data.x has 6", "data.y has 6", "data.w has 5"]),
     "no examples": (REGRESSOR, examples((0, 2), (0, 1)), ["at least one example", "data.x has 0"]),
     "targets without the last axis": (
         REGRESSOR, examples(y=(6,)),
@@ -114,7 +114,7 @@ def test_validation_is_checked_under_its_own_name_and_may_be_smaller_than_a_batc
 @pytest.mark.parametrize(
     ("data", "batch_size", "parts"),
     [
-        (examples(y=(5, 1)), 7, ["data.x has 6, data.y has 5", "batch_size of at most 6"]),
+        (examples(y=(5, 1)), 7, ["data.x has 6", "data.y has 5", "expected batch_size of at most"]),
         (examples((0, 2), (0, 1)), 0, ["at least one example", "batch_size of at least 1"]),
         (examples()._replace(x=np.full((6, 2), NAN), w=np.full(6, -1.0)), 2, ["data.x to be finite", "data.w of at"]),
     ],
@@ -126,19 +126,31 @@ def test_several_slips_are_told_at_once(data, batch_size, parts):
         assert part in message
 
 
-@pytest.mark.parametrize(
-    "rows",
-    [
-        pytest.param((6, 5), marks=pytest.mark.xfail(reason="of several inputs only the last is counted")),
-        (5, 6),
-    ],
-)
+@pytest.mark.parametrize("rows", [(6, 5), (5, 6)])
 def test_every_array_of_the_inputs_has_one_row_an_example(key, rows):
     trainer = nn.trainer(nn.serial(lambda x: x[1], nn.Dense(1)), nn.losses.mse, nn.sgd(0.1))
     x = tuple(np.zeros((n, 2), np.float32) for n in rows)
     ts = trainer.init(key, x)
-    with pytest.raises(ValueError, match=r"has 6, .*has 5"):
+    with pytest.raises(ValueError, match="one target") as error:
         nn.fit(trainer, ts, nn.Data(x, np.zeros((5, 1), np.float32)), epochs=1, batch_size=5)
+    for i, n in enumerate(rows):
+        assert f"data.x.{i} has {n}" in said(error.value)
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("enter", [fit, evaluate])
+@pytest.mark.parametrize(
+    ("data", "error", "why"),
+    [
+        (tuple(examples()[:2]), TypeError, r"expected data as nn.Data\(x, y\).*got \(float32\[6,2\], float32\[6,1\]\)"),
+        (nn.Data([[1.0, 2.0]], [[1.0]]), ValueError, "arrays with a leading axis of examples"),
+        (examples(y=()), ValueError, "arrays with a leading axis of examples; got data.y"),
+    ],
+    ids=["a pair", "lists", "a number"],
+)
+def test_what_is_no_data_set_is_refused(data, error, why, enter):
+    with pytest.raises(error, match=why):
+        enter(REGRESSOR, data)
 
 
 @pytest.mark.parametrize("enter", ["apply", "fwd"])

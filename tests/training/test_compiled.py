@@ -1,5 +1,7 @@
 """Compilation that is there for a user's call and out of the way inside a transformation."""
 
+import importlib.util
+
 import jax
 import jax.numpy as jnp
 import pytest
@@ -66,6 +68,17 @@ def test_is_found_again_after_a_transformation(counted):
     assert ran == [2.0, None]
 
 
+def test_knows_the_outside_even_if_imported_inside():
+    spec = importlib.util.find_spec("jaxnn.training._compiled")
+    module = importlib.util.module_from_spec(spec)
+    jax.make_jaxpr(lambda: spec.loader.exec_module(module))()
+    ran = []
+    scaled = module.compiled(lambda scale, x: ran.append(scale) or scale * x)
+    for _ in range(2):
+        scaled(2.0, jnp.array(3.0))
+    assert ran == [2.0]
+
+
 def inner_programs(jaxpr):
     return {eqn.params.get("name") for eqn in jaxpr.eqns if eqn.primitive.name in ("jit", "pjit")}
 
@@ -81,7 +94,13 @@ def test_a_run_within_jit_is_no_program_within_a_program(key, stopping):
     )
 
 
-@pytest.mark.parametrize("stopping", [None, nn.EarlyStopping(1)], ids=["all epochs", "stopping"])
+@pytest.mark.parametrize(
+    "stopping",
+    [
+        pytest.param(None, id="all epochs"),
+        pytest.param(nn.EarlyStopping(1), id="stopping"),
+    ],
+)
 def test_a_sweep_of_a_learning_rate_leaks_no_tracer(key, stopping):
     data = regression(8)
     begin = smooth().init(key, data.x)

@@ -229,22 +229,28 @@ def test_checkpointing_keeps_less_for_the_gradient():
     assert kept(**CHECKPOINTED) < 0.7 * kept(**ALL)
 
 
-@pytest.mark.parametrize("settings", [ALL, STOPS], ids=["all epochs", "stopping"])
+RATES, PATIENCES, MIN_DELTA = [0.02, 0.05, 0.3], [3, 1, 2], 0.06
+each_sweep = pytest.mark.parametrize("settings", [ALL, STOPS], ids=["all epochs", "stopping"])
+
+
+def one_by_one(settings):
+    f = value_and_grad(**settings)
+    runs = zip(RATES, PATIENCES, strict=True)
+    return jnp.stack([f(rate, patience, MIN_DELTA)[1] for rate, patience in runs])
+
+
+@each_sweep
 def test_gradients_of_a_sweep_are_those_of_its_runs(settings):
-    rates, patiences = jnp.array([0.02, 0.05, 0.3]), jnp.array([3, 1, 2])
-    f = lambda rate, patience: last_loss(rate, patience, 0.06, **settings)
-    swept = jax.jit(jax.vmap(jax.grad(f, has_aux=True)))(rates, patiences)[0]
-    pairs = zip(rates, patiences, strict=True)
-    one_by_one = jnp.stack([value_and_grad(**settings)(rate, patience, 0.06)[1] for rate, patience in pairs])
-    assert_close(swept, one_by_one, 1e-8)
+    f = lambda rate, patience: last_loss(rate, patience, MIN_DELTA, **settings)[0]
+    swept = jax.jit(jax.vmap(jax.grad(f)))(jnp.array(RATES), jnp.array(PATIENCES))
+    assert_close(swept, one_by_one(settings), 1e-8)
 
 
-@pytest.mark.parametrize("settings", [ALL, STOPS], ids=["all epochs", "stopping"])
+@each_sweep
 def test_the_gradient_of_a_whole_sweep_is_that_of_its_runs(settings):
-    rates = jnp.array([0.02, 0.05, 0.3])
-    one_by_one = jnp.stack([value_and_grad(**settings)(rate, *EARLY)[1] for rate in rates])
-    total = lambda rates: jax.vmap(lambda rate: last_loss(rate, *EARLY, **settings)[0])(rates).sum()
-    assert_close(jax.jit(jax.grad(total))(rates), one_by_one, 1e-8)
+    f = lambda rate, patience: last_loss(rate, patience, MIN_DELTA, **settings)[0]
+    total = lambda rates: jax.vmap(f)(rates, jnp.array(PATIENCES)).sum()
+    assert_close(jax.jit(jax.grad(total))(jnp.array(RATES)), one_by_one(settings), 1e-8)
 
 
 def test_forward_mode_agrees_with_reverse_mode():
@@ -307,6 +313,12 @@ def test_what_learns_beside_a_frozen_part_learns_as_if_nothing_were_frozen(key, 
     part = nn.trainer(model, nn.losses.mse, nn.sgd(0.1), gradient=road, freeze="dense_0/.*")
     (after, _), (after_part, _) = (jax.jit(lambda t=t: t.step(t.init(key, outline()), data))() for t in (free, part))
     assert_close(after_part.params["dense_1"], after.params["dense_1"], 1e-12)
+
+
+@pytest.mark.parametrize("metrics", [absolute_error, (absolute_error,), [absolute_error]], ids=["one", "tuple", "list"])
+def test_metrics_may_be_one_or_several(metrics):
+    _, history = nn.fit(TRAINER, beginning(), regression(8), **{**THREE, "metrics": metrics})
+    assert set(history) == {"loss", "absolute_error"}
 
 
 @pytest.mark.parametrize(

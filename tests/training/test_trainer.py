@@ -103,6 +103,25 @@ def test_a_strange_optimizer_state_is_refused(key, enter, stranger, parts):
         assert part in str(error.value)
 
 
+def test_a_train_state_of_other_frozen_parameters_is_refused(key):
+    free, part = (nn.trainer(MODEL, nn.losses.mse, nn.sgd(0.1), freeze=freeze) for freeze in ((), "dense_0/.*"))
+    data = regression(4)
+    with pytest.raises(
+        ValueError, match=r"expected a train state that holds dense_0/w fixed.*got one that holds nothing"
+    ):
+        step(part, free.init(key, data.x), data)
+    with pytest.raises(
+        ValueError, match=r"expected a train state that holds nothing fixed.*got one that holds dense_0/w"
+    ):
+        step(free, part.init(key, data.x), data)
+
+
+@pytest.mark.usefixtures("unannotated")
+def test_what_is_no_optimizer_is_refused():
+    with pytest.raises(TypeError, match=r"expected an optimizer, such as nn.adam\(1e-3\).*got 0.1"):
+        nn.trainer(MODEL, nn.losses.mse, 0.1)
+
+
 @pytest.mark.parametrize("freeze", ["dense_7/.*", ("dense_0/w", "dense_7/.*"), "dense_0"])
 def test_a_pattern_that_freezes_nothing_is_refused(key, freeze):
     with pytest.raises(ValueError, match=r"matches none of: batch_norm_0/offset, .*, dense_0/w, dense_1/b, dense_1/w"):
