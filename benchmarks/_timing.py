@@ -108,7 +108,7 @@ def machine() -> dict[str, Any]:
         "processor": processor(),
         "cores": cores(),
         "load average": os.getloadavg() if hasattr(os, "getloadavg") else None,
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {"jaxnn": jaxnn.__version__} | {name: version(name) for name in PACKAGES},
         "XLA_FLAGS": os.environ.get("XLA_FLAGS", ""),

@@ -20,7 +20,9 @@ in every round. (`mlp-small` fits into a cache, which is faster than main memory
     python benchmarks/training.py --quick
     python benchmarks/training.py --workload mlp --rounds 15 --json benchmarks/results/my-machine.json
 
-Last measured answer: see the table in benchmarks/results/
+Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2): on `mlp-small` a step of
+`fit` is 2.9 times faster than a jitted flax step that takes its own batch, 30 times than flax as its examples loop,
+10.6 than PyTorch and 8.3 than scikit-learn, and 7.8 times above the limit; on `mlp` 1.2, 1.9 and 2.4 times, and 1.2.
 """
 
 import argparse
