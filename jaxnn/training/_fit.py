@@ -61,7 +61,11 @@ def fit(
 
     A pure function: `jit`, `vmap` over learning rates and keys, and `grad` with respect to a learning rate
     apply to it, early stopping included; under `vmap` a member that stopped rests while others go on.
-    Called by itself it compiles, once for the same trainer and shapes. It never changes its arguments.
+    Called by itself it compiles, once for the same trainer object and shapes. It never changes its arguments.
+
+    A run that goes on from the train state of an earlier one is the same run, but early stopping begins to
+    count anew. With early stopping there is a derivative in reverse mode only, and only a first one: leave
+    `stopping` out for forward mode.
 
     An epoch is ceil(n / batch_size) steps; the last batch is filled up from the epoch's beginning, with
     weight 0 for these repeats (batch normalisation sees them). With `drop_remainder` it is floor(n /
