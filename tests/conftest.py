@@ -3,13 +3,14 @@
 import os
 import shutil
 import tempfile
+from importlib.metadata import version
 
 # Nearly all the time of these tests is compilation of tiny programs: so let XLA optimise little, let it not compete
 # with the other workers of pytest-xdist, and let no worker compile what another one, or it itself, has compiled.
-os.environ.setdefault(
-    "XLA_FLAGS",
-    "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false",
-)
+_flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
+if version("jaxlib").startswith("0.10."):
+    _flags += " --xla_cpu_use_fusion_emitters=false"  # halves the time; later versions abort at this flag
+os.environ.setdefault("XLA_FLAGS", _flags)
 _compiled = os.environ.setdefault("JAXNN_TESTS_COMPILED", os.path.join(tempfile.gettempdir(), f"jaxnn-{os.getpid()}"))
 
 import jax  # noqa: E402 - reads the flags

@@ -154,8 +154,8 @@ class OpLayer(Layer):
 
 @final
 @dataclass(frozen=True, repr=False)
-class Elementwise(OpLayer):
-    """An op of one array, without parameters, as a layer: what `serial(..., relu, ...)` makes of `relu`."""
+class Unary(OpLayer):
+    """An op of one array as a layer, without parameters: what `serial(..., relu, ...)` makes of `relu`."""
 
     op: Op  # pyright: ignore[reportIncompatibleVariableOverride]
 
@@ -240,7 +240,7 @@ def as_layer(layer: LayerLike) -> Layer:
     if isinstance(layer, Layer):
         return layer
     if isinstance(layer, Op):
-        return Joining(layer) if layer in (add, concatenate) else Elementwise(layer)
+        return Joining(layer) if layer in (add, concatenate) else Unary(layer)
     if isinstance(layer, type):
         raise TypeError(f"expected a layer, because it is to be applied; got the class {layer.__name__}: "
                         f"write {layer.__name__}(...)")  # fmt: skip
