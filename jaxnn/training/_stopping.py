@@ -152,13 +152,19 @@ def _lifted(function: Callable[[Any], Any], example: Any) -> tuple[Callable[[lis
     training run closes over are its learning rate, its data and its root key.
     """
     closed, out = jax.make_jaxpr(function, return_shape=True)(example)
-    jaxpr, consts, structure = closed.jaxpr, closed.consts, jax.tree.structure(out)
+    structure = jax.tree.structure(out)
+
+    def with_consts(consts: list[Any], leaves: list[Any]) -> list[Any]:
+        return jaxpr_as_fun(ClosedJaxpr(closed.jaxpr, consts))(*leaves)
+
+    # Traced once more, from outlines: `closed` holds on to the tracers that it closes over, and must not outlive them.
+    outlines = jax.eval_shape(lambda *arrays: arrays, closed.consts, jax.tree.leaves(example))
+    pure = jaxpr_as_fun(jax.make_jaxpr(with_consts)(*outlines))
 
     def lifted(consts: list[Any], x: Any) -> Any:
-        leaves = jaxpr_as_fun(ClosedJaxpr(jaxpr, consts))(*jax.tree.leaves(x))
-        return jax.tree.unflatten(structure, leaves)
+        return jax.tree.unflatten(structure, pure(*consts, *jax.tree.leaves(x)))
 
-    return lifted, consts
+    return lifted, closed.consts
 
 
 def _is_smooth(leaf: Any) -> bool:
