@@ -106,7 +106,7 @@ def embed(ids: Integer[Array, "..."], table: Float[Array, "vocabulary features"]
 
     Source: Bengio et al., "A neural probabilistic language model" (2003).
     """
-    return jnp.take(table, ids, axis=0, mode="fill")
+    return jnp.take(table, _rows(ids, table.shape[0]), axis=0, mode="fill")
 
 
 def embed_fwd(ids, table):
@@ -117,8 +117,14 @@ def embed_fwd(ids, table):
 def embed_bwd(residuals, dy):
     """Row v of the table is used wherever ids = v, so d_table_v = the sum of dy over those places."""
     ids, table = residuals
-    d_table = jnp.zeros(table.shape[1:], table.dtype).at[ids].add(dy, mode="drop")
+    rows = _rows(ids, table.shape[1])
+    d_table = jnp.zeros(table.shape[1:], table.dtype).at[rows].add(dy, mode="drop")
     return None, d_table
 
 
 embed.defvjp(embed_fwd, embed_bwd)
+
+
+def _rows(ids, vocabulary):
+    """The ids, with one past the end for negative ones, which JAX would count from the end of the table."""
+    return jnp.where(ids < 0, vocabulary, ids.astype(jnp.int32))
