@@ -9,6 +9,8 @@ from jaxnn.ops import Op as Op
 from jaxnn.ops import add as add
 from jaxnn.ops import concatenate as concatenate
 from jaxnn.ops import flatten as flatten
+from jaxnn.ops import global_average_pool as global_average_pool
+from jaxnn.ops import global_max_pool as global_max_pool
 from jaxnn.ops import plain as plain
 from jaxnn.ops import relu as relu
 from jaxnn.ops import sigmoid as sigmoid
@@ -24,11 +26,18 @@ from jaxnn import metrics as metrics
 # isort: split
 # layers
 from jaxnn import layers as layers
+from jaxnn.layers import AdaptiveAveragePool as AdaptiveAveragePool
+from jaxnn.layers import AdaptiveMaxPool as AdaptiveMaxPool
+from jaxnn.layers import AveragePool as AveragePool
 from jaxnn.layers import BatchNorm as BatchNorm
+from jaxnn.layers import Conv as Conv
+from jaxnn.layers import ConvTranspose as ConvTranspose
 from jaxnn.layers import Dense as Dense
+from jaxnn.layers import DepthwiseConv as DepthwiseConv
 from jaxnn.layers import Dropout as Dropout
 from jaxnn.layers import Embed as Embed
 from jaxnn.layers import Layer as Layer
+from jaxnn.layers import MaxPool as MaxPool
 from jaxnn.layers import parallel as parallel
 from jaxnn.layers import repeat as repeat
 from jaxnn.layers import residual as residual
@@ -55,8 +64,11 @@ from jaxnn.optim import sgd as sgd
 # training
 from jaxnn import training as training
 from jaxnn.training import EarlyStopping as EarlyStopping
+from jaxnn.training import dry_run as dry_run
 from jaxnn.training import evaluate as evaluate
 from jaxnn.training import fit as fit
+from jaxnn.training import overfit as overfit
+from jaxnn.training import run as run
 from jaxnn.training import trainer as trainer
 
 # isort: split
@@ -64,6 +76,7 @@ from jaxnn.training import trainer as trainer
 from jaxnn import data as data
 from jaxnn import plot as plot
 from jaxnn import tree as tree
+from jaxnn._receptive_field import receptive_field as receptive_field
 from jaxnn._summary import summary as summary
 from jaxnn.data import Data as Data
 from jaxnn.errors import ShapeError as ShapeError
@@ -71,13 +84,20 @@ from jaxnn.errors import ShapeError as ShapeError
 __version__ = "0.1.0"
 
 __all__ = [
+    "AdaptiveAveragePool",
+    "AdaptiveMaxPool",
+    "AveragePool",
     "BatchNorm",
+    "Conv",
+    "ConvTranspose",
     "Data",
     "Dense",
+    "DepthwiseConv",
     "Dropout",
     "EarlyStopping",
     "Embed",
     "Layer",
+    "MaxPool",
     "Op",
     "ShapeError",
     "adam",
@@ -90,9 +110,12 @@ __all__ = [
     "constant_schedule",
     "cosine_decay_schedule",
     "data",
+    "dry_run",
     "evaluate",
     "fit",
     "flatten",
+    "global_average_pool",
+    "global_max_pool",
     "initializers",
     "layers",
     "losses",
@@ -101,12 +124,15 @@ __all__ = [
     "nesterov",
     "ops",
     "optim",
+    "overfit",
     "parallel",
     "plain",
     "plot",
+    "receptive_field",
     "relu",
     "repeat",
     "residual",
+    "run",
     "serial",
     "sgd",
     "sigmoid",

@@ -32,3 +32,15 @@ def binary_size(count: float | int) -> str:
         return f"{count:.0f} B"
     power = min(int(math.log2(count)) // 10, 4)
     return f"{count / 1024**power:.1f} {'KMGT'[power - 1]}iB"
+
+
+def short_count(count: int) -> str:
+    """Return a number of things in units of 1000, whole below that.
+
+    >>> short_count(640), short_count(999_999), short_count(4_089_184_256)
+    ('640', '1.0M', '4.1G')
+    """
+    power = min((len(str(count)) - 1) // 3, 5)
+    if round(count / 1000**power, 1) >= 1000 and power < 5:
+        power += 1
+    return f"{count / 1000**power:.1f}{'KMGTP'[power - 1]}" if power else str(count)

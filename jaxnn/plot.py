@@ -1,7 +1,7 @@
-"""Pictures of a run. Matplotlib draws them and is imported only here, when a picture is asked for."""
+"""Pictures of runs. Matplotlib draws them and is imported only here, when a picture is asked for."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "curves",
+    "heat_map",
 ]
 
 
@@ -31,16 +32,11 @@ def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
     >>> [axes.get_ylabel() for axes in figure.axes]
     ['loss']
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        error.add_note("  hint: pictures are drawn by matplotlib: pip install 'jaxnn[examples]'")
-        raise
     quantities = [name for name in history if not name.startswith("validation_")]
     if not quantities:
         raise ValueError(f"expected a quantity of training, because a panel is one; got {', '.join(history) or 'none'}")
     quantities.sort(key=lambda name: name != "loss")  # which everybody looks at first
-    figure = Figure(figsize=(5 * len(quantities), 3.5), layout="constrained")
+    figure = _figure(5.0 * len(quantities), 3.5)
     for i, quantity in enumerate(quantities):
         axes = figure.add_subplot(1, len(quantities), i + 1)
         for name, label in ((quantity, "training"), (f"validation_{quantity}", "validation")):
@@ -55,3 +51,81 @@ def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
         axes.legend()
     figure.suptitle(title)
     return figure
+
+
+def heat_map(
+    values: Any,
+    *,
+    rows: Sequence[Any],
+    columns: Sequence[Any],
+    row_label: str = "",
+    column_label: str = "",
+    label: str = "",
+    title: str = "",
+    digits: int = 0,
+    scale: Literal["linear", "log"] = "linear",
+) -> "Figure":
+    """Return a figure of a table in which every number has a colour: what came out of a sweep over two settings.
+
+    Args:
+        values: The numbers, of shape `(rows, columns)`; NaN is drawn as a gap.
+        rows: What to call each row, from top to bottom: numbers or strings.
+        columns: What to call each column.
+        row_label: What the rows are.
+        column_label: What the columns are.
+        label: What the numbers are.
+        title: Above the table.
+        digits: Of each number behind the point.
+        scale: Of the colours: `"log"` for numbers above 0 whose ratios matter.
+
+    Returns:
+        A matplotlib figure; `figure.savefig(path)` writes it.
+
+    Raises:
+        ValueError: There are not as many names as rows and columns.
+        ModuleNotFoundError: matplotlib is not installed.
+
+    >>> figure = heat_map(np.array([[95.0, 96.0], [10.0, 97.0]]), rows=[0.1, 0.01], columns=["seed 0", "seed 1"])
+    >>> [text.get_text() for text in figure.axes[0].texts]
+    ['95', '96', '10', '97']
+    """
+    values = np.asarray(values)
+    if values.shape != (len(rows), len(columns)):
+        raise ValueError(f"expected values of shape {len(rows), len(columns)}, because there are so many names of rows "
+                         f"and columns; got {values.shape}")  # fmt: skip
+    figure = _figure(1.8 + 0.42 * len(columns), 1.4 + 0.36 * len(rows))
+    axes = figure.add_subplot()
+    image = axes.imshow(values, aspect="auto", cmap="viridis", norm=scale)
+    axes.set_xticks(range(len(columns)), [_name(column) for column in columns])
+    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    axes.set_xlabel(column_label)
+    axes.set_ylabel(row_label)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            colour = "white" if np.less(image.norm(value), 0.6) else "black"
+            axes.text(column, row, f"{value:.{digits}f}", color=colour, fontsize=8, ha="center", va="center")
+    bar = figure.colorbar(image, label=label)
+    if scale == "log":
+        from matplotlib.ticker import LogFormatter
+
+        bar.ax.yaxis.set_major_formatter(LogFormatter())  # numbers rather than powers of 10
+        bar.ax.yaxis.set_minor_formatter(LogFormatter())
+    axes.set_title(title)
+    return figure
+
+
+def _figure(width: float, height: float) -> "Figure":
+    """A figure that belongs to no window."""
+    try:
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        error.add_note("  hint: pictures are drawn by matplotlib: pip install 'jaxnn[examples]'")
+        raise
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _name(of: Any) -> str:
+    """A number in few digits, or what it is called."""
+    return of if isinstance(of, str) else f"{of:.2g}"

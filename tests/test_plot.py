@@ -1,4 +1,4 @@
-"""Pictures of a run: which panels there are, what is drawn in them and what it is called."""
+"""Pictures of runs: which panels there are, what is drawn in them and what it is called."""
 
 import sys
 
@@ -54,8 +54,53 @@ def test_epochs_after_an_early_stop_are_gaps(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+WRONG = np.array([[30.0, 25.26], [2.5, np.nan]])
+
+
+def heat_map(**settings):
+    return nn.plot.heat_map(WRONG, rows=[1e-4, 1e-3], columns=[0, "mean"], **settings)
+
+
+def test_a_heat_map_has_each_number_at_its_place_and_a_gap_where_there_is_none():
+    axes, _ = heat_map(digits=1).axes
+    assert {text.get_position(): text.get_text() for text in axes.texts} == {
+        (0, 0): "30.0",
+        (1, 0): "25.3",
+        (0, 1): "2.5",
+    }
+    (image,) = axes.get_images()
+    np.testing.assert_array_equal(image.get_array().filled(np.nan), WRONG)
+
+
+def test_a_heat_map_says_what_rows_columns_and_numbers_are():
+    axes, bar = heat_map(row_label="learning rate", column_label="seed", label="wrong, %", title="digits").axes
+    assert [tick.get_text() for tick in axes.get_yticklabels()] == ["0.0001", "0.001"]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["0", "mean"]
+    labels = axes.get_ylabel(), axes.get_xlabel(), bar.get_ylabel(), axes.get_title()
+    assert labels == ("learning rate", "seed", "wrong, %", "digits")
+
+
+@pytest.mark.parametrize("scale", ["linear", "log"])
+def test_the_colours_of_a_heat_map_have_a_scale_and_their_numbers_can_be_read(scale, tmp_path):
+    figure = heat_map(scale=scale)
+    axes, bar = figure.axes
+    (image,) = axes.get_images()
+    middle = (2.5 + 30) / 2 if scale == "linear" else np.sqrt(2.5 * 30)
+    np.testing.assert_allclose([image.norm(value) for value in (2.5, middle, 30)], [0, 0.5, 1])
+    assert [text.get_color() for text in axes.texts] == ["black", "black", "white"]
+    figure.savefig(tmp_path / "map.png")
+    assert not any("$" in tick.get_text() for tick in bar.get_yticklabels(which="both")), "powers of 10"
+
+
+def test_a_heat_map_needs_as_many_names_as_rows_and_columns():
+    message = r"^expected values of shape \(3, 1\), because there are so many names of rows and columns; got \(2, 2\)$"
+    with pytest.raises(ValueError, match=message):
+        nn.plot.heat_map(WRONG, rows=[1, 2, 3], columns=["a"])
+
+
 def test_no_window_and_no_global_state_of_matplotlib_is_involved():
     nn.plot.curves(HISTORY)
+    heat_map()
     assert "matplotlib.pyplot" not in sys.modules
 
 

@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxnn as nn
@@ -19,8 +20,13 @@ MODELS = {
     "empty": nn.serial(),
 }
 X = jnp.zeros((2, 8))
+CNN = nn.serial(nn.Conv(20, (3, 3)), nn.BatchNorm(), nn.relu, nn.MaxPool((2, 1)))
 
 each_model = pytest.mark.parametrize("model", MODELS.values(), ids=MODELS)
+
+
+def double(x):
+    return 2 * x
 
 
 def rows_of(model, x=X):
@@ -122,10 +128,113 @@ def test_copies_in_a_repeat_of_a_repeat_multiply():
     assert (row.copies, row.parameters) == (6, 6 * (8 * 8 + 8))
 
 
-def test_hand_tells_whether_the_backward_is_written_by_hand():
-    def double(x):
-        return 2 * x
+def test_multiply_adds_and_bytes_are_those_of_x_as_it_is_given():
+    summaries = [nn.summary(MODELS["serial"], jnp.zeros((batch, 8))) for batch in (1, 32)]
+    assert [summary.multiply_adds for summary in summaries] == [8 * 8 + 8 * 10, 32 * (8 * 8 + 8 * 10)]
+    assert [summary.activations for summary in summaries] == [4 * (8 + 8 + 10), 32 * 4 * (8 + 8 + 10)]
+    assert [summary.examples for summary in summaries] == [1, 32]
 
+
+@each_model
+def test_multiply_adds_and_activations_of_rows_add_up_to_the_totals(model):
+    summary = nn.summary(model, X)
+    assert sum(row.multiply_adds for row in summary.rows) == summary.multiply_adds
+    assert sum(row.activations for row in summary.rows) == summary.activations
+
+
+def test_costs_of_copies_are_taken_together():
+    row = rows_of(MODELS["repeat of repeat"])["repeat_0/inner/dense_0"]
+    assert (row.multiply_adds, row.activations) == (6 * 2 * 8 * 8, 6 * 2 * 8 * 4)
+    row = rows_of(MODELS["repeat"])["tower/residual_0/dense_0"]
+    assert (row.multiply_adds, row.activations) == (4 * 2 * 8 * 8, 4 * 2 * 8 * 4)
+
+
+def test_activations_are_in_the_dtype_of_the_output():
+    rows = rows_of(nn.serial(nn.Embed(10, 6), nn.Dense(3)), jnp.zeros((2, 5), jnp.int32))
+    assert [row.activations for row in rows.values()] == [2 * 5 * 6 * 4, 2 * 5 * 3 * 4]
+    (row,) = nn.summary(nn.Dense(3), jax.ShapeDtypeStruct((2, 5), jnp.bfloat16)).rows
+    assert row.activations == 2 * 3 * 2
+    (row,) = nn.summary(nn.parallel(nn.Dense(3)), X).rows
+    assert row.activations == 2 * 3 * 4
+
+
+@pytest.mark.parametrize(
+    ("model", "expected"),
+    [
+        pytest.param(nn.Dense(3), 0, id="x and w are there anyway"),
+        pytest.param(nn.serial(nn.Dense(3), nn.Dense(5)), 2 * 3 * 4, id="the input of the second"),
+        pytest.param(nn.serial(nn.Dense(3), nn.relu), 2 * 3, id="relu a byte each"),
+        pytest.param(nn.serial(nn.Dense(3), nn.relu, nn.Dense(5)), 2 * 3 * (1 + 4), id="both"),
+        pytest.param(nn.serial(nn.Dense(3), nn.tanh, nn.Dense(5)), 2 * 3 * 4, id="one array for two"),
+        pytest.param(nn.repeat(nn.Dense(8), 5), 5 * 2 * 8 * 4, id="every copy its own input"),
+        pytest.param(nn.serial(), 0, id="nothing"),
+    ],
+)
+def test_remembered_is_what_forward_keeps_for_backward_beside_x_and_parameters(model, expected):
+    assert nn.summary(model, X).remembered == expected
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_remembered_is_at_most_all_residuals(name, key):
+    """Which hold x and the parameters as well, and an array twice that two layers need."""
+    layer = nn.layers.serial(MODELS[name])
+    params, state = layer.init(key, X)
+    _, residuals = layer.fwd(params, state, X, key=key, train=True)
+    assert nn.summary(layer, X).remembered <= nn.tree.nbytes(residuals)
+
+
+def test_a_layer_with_jaxs_backward_remembers_what_jax_does():
+    assert nn.summary(nn.serial(nn.Dense(8), jnp.sin), X).remembered == 2 * 8 * 4  # its cosine
+
+
+def test_what_is_seen_stands_in_rows_of_images_and_sequences_only():
+    field = lambda model, *shape: nn.summary(model, jnp.zeros(shape)).rows[-1].field
+    assert field(nn.Dense(3), 2, 8) is None
+    assert field(nn.Dense(3), 2, 8, 4).size == (1,)
+    assert nn.summary(nn.concatenate, (X, X)).rows[0].field is None
+    assert field(nn.serial(lambda x: jnp.ones((2, 4, 3))), 2, 8, 4) is None  # it sees nothing of x
+
+
+def test_what_is_seen_in_rows_is_what_the_model_up_to_there_sees():
+    layers = [
+        nn.Conv(4, 3),
+        nn.relu,
+        nn.MaxPool(2),
+        nn.residual(nn.Conv(4, 3)),
+        nn.repeat(nn.Conv(4, 3), 3),
+        nn.flatten,
+    ]
+    x = jnp.zeros((2, 24, 24, 3))
+    rows = nn.summary(nn.serial(*layers), x).rows
+    for i, row in enumerate(rows, 1):
+        assert row.field == nn.receptive_field(nn.serial(*layers[:i]), x)
+
+
+def test_of_copies_the_last_one_is_shown():
+    tower = nn.repeat(nn.serial(nn.Conv(3, 3), nn.relu), 4)
+    (conv, relu) = nn.summary(tower, jnp.zeros((1, 24, 3))).rows
+    assert (conv.copies, conv.field.size, relu.field.size) == (4, (9,), (9,))
+
+
+def test_branches_have_rows_of_their_own():
+    model = nn.serial(nn.parallel(a=nn.Conv(3, 3), b=nn.Conv(3, 5)), nn.concatenate)
+    rows = rows_of(model, jnp.zeros((1, 24, 3)))
+    assert [row.field.size[0] for row in rows.values()] == [3, 5, 5]
+
+
+def test_an_observed_program_computes_what_it_does_unobserved(key):
+    """Names are put on what layers put out; derivatives and values go through them."""
+    x = jax.random.normal(key, (2, 8, 6, 3))
+    params, state = CNN.init(key, x)
+    f = lambda x: CNN.apply(params, state, x)[0].sum()
+    unobserved = jax.jit(jax.value_and_grad(f))(x)
+    with nn.layers._layer.observe() as calls:
+        observed = jax.jit(jax.value_and_grad(f))(x)
+    assert len(calls) == 4
+    jax.tree.map(np.testing.assert_array_equal, observed, unobserved)
+
+
+def test_hand_tells_whether_the_backward_is_written_by_hand():
     rows = rows_of(nn.serial(nn.Dense(4), double, nn.BatchNorm(), nn.relu))
     assert {path: row.hand for path, row in rows.items()} == {
         "dense_0": True,
@@ -143,21 +252,37 @@ def test_a_shape_that_cannot_be_meant_is_refused_with_its_place():
 
 
 def test_printed_it_is_this_table():
-    def double(x):
-        return 2 * x
-
     model = nn.serial(stem=nn.serial(nn.Dense(64), nn.BatchNorm()), tower=nn.repeat(nn.residual(nn.Dense(64)), 3))
     model = nn.serial(model, double, head=nn.Dense(10, bias=False))
     assert str(nn.summary(model, jax.ShapeDtypeStruct((32, 784), jnp.float32))) == (
         """\
-path                        layer                           output          parameters       size  backward
---------------------------  ------------------------------  --------------  ----------  ---------  --------
-serial_0/stem/dense_0       Dense(64)                       float32[32,64]      50,240  196.2 KiB  hand
-serial_0/stem/batch_norm_0  BatchNorm()                     float32[32,64]         128      512 B  hand
-serial_0/tower              repeat(residual(Dense(64)), 3)  float32[32,64]      12,480   48.8 KiB  hand
-double_0                    double                          float32[32,64]           0        0 B  auto
-head                        Dense(10, bias=False)           float32[32,10]         640    2.5 KiB  hand
-63,488 parameters, 248.0 KiB; state: 128 values"""
+path                        layer                           output            bytes  parameters  mult-adds  backward
+--------------------------  ------------------------------  --------------  -------  ----------  ---------  --------
+serial_0/stem/dense_0       Dense(64)                       float32[32,64]  8.0 KiB      50,240       1.6M  hand
+serial_0/stem/batch_norm_0  BatchNorm()                     float32[32,64]  8.0 KiB         128          0  hand
+serial_0/tower              repeat(residual(Dense(64)), 3)  float32[32,64]  8.0 KiB      12,480     393.2K  hand
+double_0                    double                          float32[32,64]  8.0 KiB           0          0  auto
+head                        Dense(10, bias=False)           float32[32,10]  1.2 KiB         640      20.5K  hand
+63,488 parameters, 248.0 KiB; state: 128 values
+2.0M mult-adds (63.1K an example); 33.2 KiB of outputs; 40.2 KiB remembered in training"""
+    )
+
+
+def test_of_images_it_prints_what_is_seen_too():
+    model = nn.serial(CNN, up=nn.ConvTranspose(8, 2, stride=4), tail=nn.serial(nn.flatten, nn.Dense(2)))
+    assert str(nn.summary(model, jax.ShapeDtypeStruct((1, 28, 24, 3), jnp.float32))) == (
+        """\
+path                   layer                                 output                   bytes  parameters  mult-adds    sees     jump  backward
+---------------------  ------------------------------------  -------------------  ---------  ----------  ---------  ------  -------  --------
+serial_0/conv_0        Conv(20, window=(3, 3))               float32[1,28,24,20]   52.5 KiB         560     362.9K   3x3=9        1  hand
+serial_0/batch_norm_0  BatchNorm()                           float32[1,28,24,20]   52.5 KiB          40          0   3x3=9        1  hand
+serial_0/relu_0        relu                                  float32[1,28,24,20]   52.5 KiB           0          0   3x3=9        1  hand
+serial_0/max_pool_0    MaxPool((2, 1))                       float32[1,14,24,20]   26.2 KiB           0          0  4x3=12      2x1  hand
+up                     ConvTranspose(8, window=2, stride=4)  float32[1,56,96,8]   168.0 KiB         648     215.0K  4x3=12  1/2x1/4  hand
+tail/flatten_0         flatten                               float32[1,43008]     168.0 KiB           0          0     all           hand
+tail/dense_0           Dense(2)                              float32[1,2]               8 B      86,018      86.0K     all           hand
+87,266 parameters, 340.9 KiB; state: 40 values
+663.9K mult-adds; 519.8 KiB of outputs; 279.6 KiB remembered in training"""  # noqa: E501
     )
 
 

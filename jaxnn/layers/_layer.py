@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeAlias, final
 
 import jax
 import jax.numpy as jnp
+from jax.ad_checkpoint import checkpoint_name
 
 from jaxnn.errors import describe, is_array, located
 from jaxnn.ops import Op, add, concatenate
@@ -292,10 +293,12 @@ def show(layer: Any) -> str:
 
 @dataclass
 class Call:
-    """One call of a layer, as an observer sees it: where, which layer, the outline of x, and y."""
+    """One call of a layer, as an observer sees it: where, which layer, the outlines of what it is given, and y."""
 
     path: str
     layer: Layer
+    params: Any
+    state: Any
     x: Any
     y: Any = field(default=None)
 
@@ -333,15 +336,18 @@ def call(name: str, method: Callable[..., Any], params: Params, state: State, x:
     token = _path.set((*_path.get(), name))
     try:
         with located(place(name, layer, x)):
-            seen = Call("/".join(_path.get()), layer, outline(x))
-            calls = _observed.get()
+            calls, path = _observed.get(), "/".join(_path.get())
+            seen = None
             if calls is not None:
+                seen = Call(path, layer, *outline((params, state, x)))
                 calls.append(seen)
             out = method(params, state, x, **keywords)
             if not (isinstance(out, tuple) and len(out) == 2):
                 raise TypeError(f"expected {method.__name__} to return a pair, because state is handed on beside the "
                                 f"output; got {type(out).__name__}")  # fmt: skip
-            seen.y = out[0]
+            if seen is not None:
+                seen.y = jax.tree.map(lambda a: checkpoint_name(a, path), out[0])
+                out = seen.y, out[1]
             return out
     finally:
         _path.reset(token)
@@ -349,7 +355,10 @@ def call(name: str, method: Callable[..., Any], params: Params, state: State, x:
 
 @contextlib.contextmanager
 def observe() -> Iterator[list[Call]]:
-    """Collect every call of a named layer's `apply` within, in the order in which they begin."""
+    """Collect every call of a named layer's `apply` within, in the order in which they begin.
+
+    In a program that is traced within, what each puts out has its path for a `checkpoint_name`.
+    """
     calls: list[Call] = []
     token = _observed.set(calls)
     try:

@@ -187,7 +187,9 @@ def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
 
 @functools.cache
 def _with_rule(op: Op, settings: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+    # Not `plain`: where a rule is installed, its forward may be the faster one too. What is remembered for nobody
+    # costs nothing in a compiled program.
     keywords = dict(settings)
-    ruled = jax.custom_vjp(functools.partial(op.plain, **keywords))
+    ruled = jax.custom_vjp(lambda *arrays: op.fwd(*arrays, **keywords)[0])
     ruled.defvjp(functools.partial(op.fwd, **keywords), functools.partial(op.bwd, **keywords))
     return ruled

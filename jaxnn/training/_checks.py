@@ -1,6 +1,7 @@
 """What is refused before a run begins: data that cannot be meant, where its values can be seen."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import jax
@@ -10,6 +11,7 @@ import numpy as np
 from jaxnn.errors import describe, is_array, values
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.layers._layer import outline
+from jaxnn.training._compiled import hashable, transforming
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.tree import named_leaves
 from jaxnn.typing import Data
@@ -32,8 +34,17 @@ def check_data(
     wrong = [*_counts(data, batch_size, name)] or [*_values(data, name)]
     if wrong:
         raise ValueError("\n".join(wrong))
-    prediction = jax.eval_shape(trainer.predict, train_state, outline(data.x))
+    # Not what is remembered where the trainer may hold tracers: no cache may keep these.
+    remembered = not transforming() and hashable(trainer)
+    predict = partial(_predict.eval_shape, trainer) if remembered else partial(jax.eval_shape, trainer.predict)
+    prediction = predict(train_state, outline(data.x))
     as_loss(loss).check(prediction, data.y)
+
+
+@partial(jax.jit, static_argnums=0)
+def _predict(trainer: Trainer, train_state: TrainState, x: Any) -> Any:
+    """A jitted function remembers what it has traced: the second call of `fit` need not wait for that again."""
+    return trainer.predict(train_state, x)
 
 
 def _counts(data: Data, batch_size: int | None, name: str) -> Iterator[str]:

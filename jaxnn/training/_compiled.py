@@ -16,6 +16,11 @@ def _outside() -> Any:
         return fresh.submit(get_opaque_trace_state).result()
 
 
+def transforming() -> bool:
+    """Whether this runs within `jit`, `vmap`, `grad` and the like."""
+    return get_opaque_trace_state() != _outside()
+
+
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile `function(static, *arrays)` once for every value of its static first argument.
 
@@ -27,14 +32,15 @@ def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def call(static: Any, *arrays: Any) -> Any:
-        if get_opaque_trace_state() != _outside() or not _hashable(static):
+        if transforming() or not hashable(static):
             return function(static, *arrays)
         return jitted(static, *arrays)
 
     return call
 
 
-def _hashable(value: Any) -> bool:
+def hashable(value: Any) -> bool:
+    """Whether `value` can be a key: what compilation is remembered by."""
     try:
         hash(value)
     except TypeError:

@@ -5,7 +5,6 @@ from typing import Any
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn import tree
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.losses import weighted_mean
 from jaxnn.training._checks import check_data
@@ -64,10 +63,9 @@ def means(
     b = n if batch_size is None else min(batch_size, n)
     steps = -(-n // b)
     rows = jnp.arange(steps * b).reshape(steps, b)
-    params = tree.merge(ts.params, ts.frozen)
 
     def batch_means(batch, real):
-        prediction, _ = trainer.model.apply(params, ts.state, batch.x)
+        prediction = trainer.predict(ts, batch.x)
         w = weights(batch, real)
         return tuple(weighted_mean(as_loss(m)(prediction, batch.y), w) for m in metrics), w
 

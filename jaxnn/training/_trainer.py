@@ -28,6 +28,7 @@ class TrainState(NamedTuple):
     opt_state: Any  # of the optimizer, for the leaves that learn
     step: Array  # steps taken, shape (), int32
     epoch: Array  # epochs finished, shape (), int32
+    position: Array  # steps taken of the epoch after these, 0 but where `run` was interrupted; shape (), int32
     key: Key  # the root of all randomness
 
 
@@ -68,7 +69,7 @@ class Trainer:
         whole, state = self.model.init(jax.random.fold_in(key, INIT), outline(x))
         frozen, params = tree.split(whole, tree.mask(whole, self.freeze))
         zero = lambda: jnp.zeros((), jnp.int32)
-        return TrainState(params, frozen, state, self.optimizer.init(params), zero(), zero(), key)
+        return TrainState(params, frozen, state, self.optimizer.init(params), zero(), zero(), zero(), key)
 
     def step(self, train_state: TrainState, batch: Data) -> tuple[TrainState, Info]:
         """Move the parameters once against the gradient on `batch`.

@@ -1,0 +1,248 @@
+"""Convolution layers: weights that are shared by all positions of an image, a sequence or a volume."""
+
+from collections.abc import Sequence
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, ClassVar, final
+
+import jax
+
+from jaxnn.errors import ShapeError
+from jaxnn.initializers import Initializer, lecun_normal, zeros
+from jaxnn.layers._layer import OpLayer, parameter_dtype
+from jaxnn.ops import Op, conv, conv_transpose, depthwise_conv
+from jaxnn.ops._convolution import check_groups
+from jaxnn.ops._windows import Padding, per_axis
+from jaxnn.typing import Key, Params
+
+Each = int | tuple[int, ...]
+"""One number for all spatial axes, or one for each."""
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class Conv(OpLayer):
+    """Convolution, y_qo = sum_j sum_i x_{s q + d j - low, i} w_jio + b_o, over all axes between first and last.
+
+    It has prod(window) * in / groups * features weights and `features` biases, whatever the size of the image.
+
+    Parameters: `w`, `(*window, in / groups, features)`; `b`, `(features,)`.
+
+    Attributes:
+        features: Number of outputs at each position.
+        window: Size of w along each spatial axis, such as `(3, 3)`; a number for the same along all of x's.
+        stride: Positions from one window to the next.
+        padding: `"SAME"` (as in flax; Keras has `"valid"`), `"VALID"`, `"CAUSAL"`, or numbers; see `nn.ops.conv`.
+        dilation: Positions from one tap of the window to the next.
+        groups: So many groups of features that do not see each other.
+        bias: Whether there is a b. Leave it out before a `BatchNorm`, which subtracts it again.
+        w_init: Initialiser of w.
+        b_init: Initialiser of b.
+
+    Raises:
+        ShapeError: x has not as many spatial axes as the window; a window is larger than x with its padding; the
+            features are not those it was initialised for.
+        ValueError: Groups do not divide the features.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.Conv(20, (3, 3)), jnp.zeros((8, 28, 28, 3))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].shape, nn.tree.count(params)
+    ((8, 28, 28, 20), 560)
+
+    Source: LeCun et al., "Backpropagation applied to handwritten zip code recognition" (1989).
+    """
+
+    features: int
+    window: Each
+    _: KW_ONLY
+    stride: Each = 1
+    padding: Padding = "SAME"
+    dilation: Each = 1
+    groups: int = 1
+    bias: bool = True
+    w_init: Initializer = lecun_normal()  # noqa: RUF009 - a frozen value
+    b_init: Initializer = zeros
+
+    op: ClassVar[Op] = conv
+    arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
+
+    def __post_init__(self) -> None:
+        _hashable(self, "window", "stride", "padding", "dilation")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("w", "b") if self.bias else ("w",)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
+
+    def init(self, key, x):
+        taps = _taps(self.window, x)
+        check_groups(self.groups, x.shape[-1], self.features)
+        return _draw(self, key, (*taps, x.shape[-1] // self.groups, self.features), self.features, x)
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class DepthwiseConv(OpLayer):
+    """Convolution of every feature by itself, into one or more; followed by a `Conv(..., 1)` a separable one.
+
+    Parameters: `w`, `(*window, 1, in * multiplier)`; `b`, `(in * multiplier,)`.
+
+    Attributes:
+        window: Size of w along each spatial axis; a number for the same along all of x's.
+        multiplier: Features out for each feature in.
+        stride: Positions from one window to the next.
+        padding: `"SAME"`, `"VALID"`, `"CAUSAL"`, or numbers; see `nn.ops.conv`.
+        dilation: Positions from one tap of the window to the next.
+        bias: Whether there is a b.
+        w_init: Initialiser of w.
+        b_init: Initialiser of b.
+
+    Raises:
+        ShapeError: As for `Conv`.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> separable = nn.serial(nn.DepthwiseConv(3, bias=False), nn.Conv(64, 1))
+    >>> params, _ = separable.init(jax.random.key(0), jnp.zeros((8, 28, 28, 32)))
+    >>> nn.tree.count(params), 3 * 3 * 32 + 32 * 64 + 64
+    (2400, 2400)
+
+    Source: Howard et al., "MobileNets" (2017).
+    """
+
+    window: Each
+    _: KW_ONLY
+    multiplier: int = 1
+    stride: Each = 1
+    padding: Padding = "SAME"
+    dilation: Each = 1
+    bias: bool = True
+    w_init: Initializer = lecun_normal()  # noqa: RUF009 - a frozen value
+    b_init: Initializer = zeros
+
+    op: ClassVar[Op] = depthwise_conv
+    arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
+
+    def __post_init__(self) -> None:
+        _hashable(self, "window", "stride", "padding", "dilation")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("w", "b") if self.bias else ("w",)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
+
+    def init(self, key, x):
+        out = x.shape[-1] * self.multiplier
+        return _draw(self, key, (*_taps(self.window, x), 1, out), out, x)
+
+
+@final
+@dataclass(frozen=True, repr=False)
+class ConvTranspose(OpLayer):
+    """Transposed convolution: each position of x lays the window's weights down, a stride apart; enlarges by it.
+
+    Parameters: `w`, `(*window, features / groups, in)`, as in Keras; `b`, `(features,)`.
+
+    Attributes:
+        features: Number of outputs at each position.
+        window: Size of w along each spatial axis; a number for the same along all of x's. Where the stride does
+            not divide it, outputs are reached by different numbers of taps, which shows as a checkerboard.
+        stride: By which x is enlarged.
+        padding: `"SAME"` for stride * n outputs, `"VALID"` for all that are reached, `"CAUSAL"`, or numbers of
+            outputs to take away; see `nn.ops.conv_transpose`.
+        dilation: Positions from one tap of the window to the next.
+        groups: So many groups of features that do not see each other.
+        extra: Outputs more at the end: PyTorch's `output_padding`.
+        bias: Whether there is a b.
+        w_init: Initialiser of w; it is given the fans of the layer, not those of the `Conv` this transposes.
+        b_init: Initialiser of b.
+
+    Raises:
+        ShapeError: As for `Conv`.
+        ValueError: Groups do not divide the features.
+
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> layer, x = nn.ConvTranspose(16, (4, 4), stride=2), jnp.zeros((8, 7, 7, 32))
+    >>> params, state = layer.init(jax.random.key(0), x)
+    >>> layer.apply(params, state, x)[0].shape
+    (8, 14, 14, 16)
+
+    Source: Zeiler et al., "Deconvolutional networks" (2010); for the checkerboard, Odena et al. (2016).
+    """
+
+    features: int
+    window: Each
+    _: KW_ONLY
+    stride: Each = 1
+    padding: Padding = "SAME"
+    dilation: Each = 1
+    groups: int = 1
+    extra: Each = 0
+    bias: bool = True
+    w_init: Initializer = lecun_normal()  # noqa: RUF009 - a frozen value
+    b_init: Initializer = zeros
+
+    op: ClassVar[Op] = conv_transpose
+    arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
+
+    def __post_init__(self) -> None:
+        _hashable(self, "window", "stride", "padding", "dilation", "extra")
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("w", "b") if self.bias else ("w",)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        return {
+            "stride": self.stride,
+            "padding": self.padding,
+            "dilation": self.dilation,
+            "groups": self.groups,
+            "extra": self.extra,
+        }
+
+    def init(self, key, x):
+        taps, g = _taps(self.window, x), self.groups
+        check_groups(g, x.shape[-1], self.features)
+        params, state = _draw(self, key, (*taps, x.shape[-1] // g, self.features), self.features, x)
+        w = params["w"].reshape(*taps, x.shape[-1] // g, g, self.features // g).swapaxes(-1, -3)
+        return {**params, "w": w.reshape(*taps, self.features // g, x.shape[-1])}, state
+
+
+def _draw(layer: Any, key: Key, shape: tuple[int, ...], features: int, x: Any) -> tuple[Params, Params]:
+    dtype = parameter_dtype(x)
+    w_key, b_key = jax.random.split(key)
+    params = {"w": layer.w_init(w_key, shape, dtype)}
+    if layer.bias:
+        params["b"] = layer.b_init(b_key, (features,), dtype)
+    return params, {}
+
+
+def _taps(window: Each, x: Any) -> tuple[int, ...]:
+    """The size of the window along each of x's spatial axes."""
+    rank = x.ndim - 2 if isinstance(window, int) else len(window)
+    if rank < 1 or x.ndim != rank + 2:
+        axes = "at least one spatial axis" if isinstance(window, int) else f"{rank} spatial axes"
+        raise ShapeError(
+            f"x of shape (batch, ..., features) with {axes}",
+            why=f"the window is {window}",
+            got=tuple(x.shape),
+            hint="images without colour need an axis of one feature: x[..., None]" if x.ndim == rank + 1 else None,
+        )
+    return per_axis(window, rank, "window")
+
+
+def _hashable(layer: Any, *names: str) -> None:
+    """Make tuples of settings that were given as lists, so that the layer can be hashed."""
+    for name in names:
+        object.__setattr__(layer, name, _tuples(getattr(layer, name)))
+
+
+def _tuples(setting: Any) -> Any:
+    return tuple(map(_tuples, setting)) if isinstance(setting, Sequence) and not isinstance(setting, str) else setting

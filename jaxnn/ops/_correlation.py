@@ -1,0 +1,71 @@
+"""The three bilinear maps of convolution, each of which is what the derivatives of the other two are made of.
+
+With x on the positions of an axis, y on its windows and w on their taps (`_windows.py` says where tap j of window q
+lies: at p = s q + d j - low), and with i and o for features in and out,
+
+    correlate    y_qo  = sum_ji x_pi w_jio      linear in x and in w
+    transpose    x_pi  = sum_jo y_qo w_jio      linear in y and in w
+    weigh        w_jio = sum_q  x_pi y_qo       linear in x and in y
+
+where j, q and p go together. All three are derivatives of one number, sum_qjio x_pi w_jio y_qo; so the derivative of
+each in one of its arguments is another of them, and so on for the second derivative.
+
+On GPU and TPU they are XLA's convolutions, on a CPU products of matrices. Which of the two is
+decided when a program is lowered for a platform, not by asking for the default device.
+
+Dimensions: `batch`, any number of spatial axes, `features` last.
+"""
+
+from functools import partial
+
+from jax import lax
+
+from jaxnn.ops import _correlation_products as products
+from jaxnn.ops import _correlation_xla as xla
+from jaxnn.ops._op import Op
+from jaxnn.ops._windows import Axes
+from jaxnn.typing import Array
+
+correlate, transpose, weigh = Op(xla.correlate), Op(xla.transpose), Op(xla.weigh)
+
+
+def _on_platform(name: str, a: Array, b: Array, axes: Axes, groups: int) -> Array:
+    on = lambda form: partial(getattr(form, name), axes=axes, groups=groups)
+    return lax.platform_dependent(a, b, cpu=on(products), default=on(xla))
+
+
+def correlate_fwd(x, w, *, axes, groups):
+    """Remember both, for each is the other's derivative; so in all three."""
+    return _on_platform("correlate", x, w, axes, groups), (x, w)
+
+
+def correlate_bwd(residuals, dy, *, axes, groups):
+    """dx_pi = sum_jo dy_qo w_jio and dw_jio = sum_q x_pi dy_qo."""
+    x, w = residuals
+    return transpose(dy, w, axes=axes, groups=groups), weigh(x, dy, axes=axes, groups=groups)
+
+
+def transpose_fwd(y, w, *, axes, groups):
+    return _on_platform("transpose", y, w, axes, groups), (y, w)
+
+
+def transpose_bwd(residuals, dx, *, axes, groups):
+    """dy_qo = sum_ji dx_pi w_jio and dw_jio = sum_q dx_pi y_qo."""
+    y, w = residuals
+    return correlate(dx, w, axes=axes, groups=groups), weigh(dx, y, axes=axes, groups=groups)
+
+
+def weigh_fwd(x, y, *, axes, groups):
+    return _on_platform("weigh", x, y, axes, groups), (x, y)
+
+
+def weigh_bwd(residuals, dw, *, axes, groups):
+    """dx_pi = sum_jo y_qo dw_jio and dy_qo = sum_ji x_pi dw_jio."""
+    x, y = residuals
+    return transpose(y, dw, axes=axes, groups=groups), correlate(x, dw, axes=axes, groups=groups)
+
+
+# Installed, because XLA's own weight gradient takes up to 100 times as long in a loop on a CPU: benchmarks/conv_ops.py.
+correlate.defvjp(correlate_fwd, correlate_bwd, install=True)
+transpose.defvjp(transpose_fwd, transpose_bwd, install=True)
+weigh.defvjp(weigh_fwd, weigh_bwd, install=True)

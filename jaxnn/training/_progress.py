@@ -1,0 +1,184 @@
+"""What a run shows of itself on stderr: a bar on a terminal, a line now and then anywhere else."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol, final
+
+import jax
+import numpy as np
+
+from jaxnn import tree
+from jaxnn.training._chunk import Report
+from jaxnn.training._pace import Pace
+from jaxnn.training._plan import Plan
+from jaxnn.training._trainer import TrainState
+
+
+class Sink(Protocol):
+    """Where progress goes."""
+
+    def say(self, text: str) -> None:
+        """Show a line that stays."""
+        ...
+
+    def show(self, done: int, text: str, *, last: bool) -> None:
+        """Show how far the run is, in steps and in words that the next ones may replace."""
+        ...
+
+
+@contextmanager
+def sink(total: int, done: int, *, progress: bool) -> Iterator[Sink]:
+    """Yield what shows a run of `total` steps of which some are done: a bar, lines, or nothing."""
+    if not progress:
+        yield _Silence()
+        return
+    bar = _tqdm() if sys.stderr.isatty() else None
+    if bar is None:
+        yield Lines(total - done, done)
+        return
+    with bar(
+        total=total, initial=done, file=sys.stderr, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar:20}| {desc}"
+    ) as shown:
+        yield _Bar(shown)
+
+
+def _tqdm() -> Callable | None:
+    try:
+        from tqdm import tqdm
+    except ImportError:  # lines do as well
+        return None
+    return tqdm
+
+
+@final
+class _Silence:
+    def say(self, text: str) -> None:
+        pass
+
+    def show(self, done: int, text: str, *, last: bool) -> None:
+        pass
+
+
+@final
+class _Bar:
+    def __init__(self, bar) -> None:
+        self._bar = bar
+
+    def say(self, text: str) -> None:
+        self._bar.write(text, file=sys.stderr)
+
+    def show(self, done: int, text: str, *, last: bool) -> None:
+        self._bar.n = done
+        self._bar.set_description_str(text)  # which draws
+
+
+@final
+class Lines:
+    """Lines for a log: ten seconds or more apart, about a hundred in the longest run, and always the last.
+
+    >>> import contextlib, sys
+    >>> ticks = iter([0, 5, 10, 12, 3000, 3001])
+    >>> with contextlib.redirect_stderr(sys.stdout):
+    ...     lines = Lines(100, clock=lambda: next(ticks))
+    ...     for done in (1, 2, 3, 99):
+    ...         lines.show(done, f"step {done}", last=False)
+    ...     lines.show(100, "step 100", last=True)
+    step 2
+    step 99
+    step 100
+    """
+
+    def __init__(self, steps: int, done: int = 0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._steps, self._done, self._clock = steps, done, clock
+        self._begun = self._shown = clock()
+
+    def say(self, text: str) -> None:
+        say(text)
+
+    def show(self, done: int, text: str, *, last: bool) -> None:
+        now = self._clock()
+        expected = (now - self._begun) * self._steps / max(done - self._done, 1)
+        if last or now - self._shown >= max(10, expected / 100):
+            self._shown = now
+            self.say(text)
+
+
+def say(text: str) -> None:
+    """Write a line to stderr, now."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def banner(plan: Plan, train_state: TrainState, examples: int) -> str:
+    """Say what is trained, in which precision, on which device, and how many steps it will take."""
+    ts = train_state
+    devices = sorted(ts.step.devices(), key=lambda device: device.id)
+    dtypes = sorted({str(leaf.dtype) for leaf in jax.tree.leaves((ts.params, ts.frozen))})
+    held = tree.count(ts.frozen)
+    return (
+        f"{tree.count(ts.params) + held:,} parameters{f', {held:,} of them frozen,' if held else ''} "
+        f"in {' and '.join(dtypes) or 'no dtype'} on {len(devices)} x {devices[0].device_kind}; "
+        f"{examples:,} examples in {plan.steps(examples):,} steps of {plan.batch_size:,}, {plan.epochs:,} epochs"
+    )
+
+
+def status(plan: Plan, examples: int, report: Report, pace: Pace) -> str:
+    """Say where a run is: epoch, step and mean loss of this epoch, validation of the last, speed and time left."""
+    steps, row, position = plan.steps(examples), int(report.row), int(report.position)
+    if row and not position:  # an epoch has just ended
+        epoch, step, loss = row, steps, report.history["loss"][row - 1]
+    else:
+        epoch, step, loss = row + 1, position, report.loss
+    words = [f"epoch {epoch}/{plan.epochs}", f"step {step}/{steps}", f"loss {loss:.4g}"]
+    if row:
+        words += [f"{name} {report.history[name][row - 1]:.4g}" for name in plan.names if name not in plan.seen]
+    if seconds := pace.seconds(steps):
+        words.append(f"{min(examples, steps * plan.batch_size) / seconds:,.0f} examples/s")
+    if report.going:
+        words.append(f"{clock(pace.seconds(plan.epochs * steps - row * steps - position))} left")
+    elif row < plan.epochs:
+        words.append("stopped early")
+    return ", ".join(words)
+
+
+def not_finite(before: tuple[int, int], report: Report, steps: int) -> tuple[int, int, int] | None:
+    """Find a loss that is NaN or infinite: return its epoch, and the first and last step it may be of, from 1.
+
+    Args:
+        before: Epochs and steps of the next one that were done before the chunk.
+        report: What was seen after the chunk.
+        steps: How many an epoch has.
+    """
+    (row, position), end = before, int(report.row)
+    losses = np.append(report.history["loss"][row:end], report.loss if report.position else 0.0)
+    bad = ~np.isfinite(losses)
+    if not bad.any():
+        return None
+    epoch = row + int(bad.argmax())
+    first = max(epoch * steps, row * steps + position)
+    last = min((epoch + 1) * steps, end * steps + int(report.position))
+    return epoch + 1, first + 1, last
+
+
+def interrupted_at(plan: Plan, steps: int, row: int, position: int) -> str:
+    """Say where a run was interrupted, and how one goes on."""
+    epochs = plan.epochs
+    where = f"in epoch {row + 1} of {epochs}, after {position} of its {steps} steps"
+    if not position:
+        where = f"after epoch {row} of {epochs}"
+    return (
+        f"interrupted {where}; to go on from what this returns: "
+        f"nn.run(trainer, train_state, data, epochs={epochs - row}, ...)"
+    )
+
+
+def clock(seconds: float) -> str:
+    """Write a duration as a clock does.
+
+    >>> clock(7.4), clock(754.0), clock(90_000.0)
+    ('0:07', '12:34', '25:00:00')
+    """
+    minutes, s = divmod(round(seconds), 60)
+    hours, m = divmod(minutes, 60)
+    return f"{hours}:{m:02}:{s:02}" if hours else f"{m}:{s:02}"

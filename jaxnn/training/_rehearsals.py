@@ -1,0 +1,165 @@
+"""Two rehearsals of a run: `dry_run` goes through all its parts once, `overfit` shows that it can learn at all."""
+
+import math
+import time
+import warnings
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.gradients import LossLike
+from jaxnn.training._chunk import Report
+from jaxnn.training._epoch import FitState, History, order
+from jaxnn.training._pace import Pace
+from jaxnn.training._plan import planned
+from jaxnn.training._progress import banner, clock, say
+from jaxnn.training._run import UNMOVED, moved, prepare, run
+from jaxnn.training._stopping import EarlyStopping
+from jaxnn.training._trainer import Trainer, TrainState
+from jaxnn.typing import Array, Data
+
+
+def dry_run(
+    trainer: Trainer,
+    train_state: TrainState,
+    data: Data,
+    *,
+    epochs: int,
+    batch_size: int,
+    validation: Data | None = None,
+    metrics: Iterable[LossLike] | LossLike = (),
+    stopping: EarlyStopping | None = None,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+) -> dict[str, float]:
+    """Rehearse a run: check all arguments, compile, take some steps and the last one of an epoch, and end it.
+
+    It goes through all that a long run would stumble over only later, validation for one, says on stderr how
+    long it takes, and leaves the train state as it is. The program that it compiles is that of `run` with the
+    same arguments, which then begins at once.
+
+    Args:
+        trainer: What to train, and how.
+        train_state: Where to begin.
+        data: Inputs, targets and optional weights.
+        epochs: How many passes the run would make.
+        batch_size: Examples a step.
+        validation: Further data, evaluated once.
+        metrics: Losses or metrics to record beside the loss.
+        stopping: When the run would stop early.
+        shuffle: Whether every epoch has an order of its own.
+        drop_remainder: Whether to leave out the batch that would have to be filled up.
+
+    Returns:
+        The row that an epoch of only these steps would have in the history.
+
+    Raises:
+        TypeError: As `run` does.
+        ValueError: As `run` does.
+        ShapeError: As `run` does.
+
+    Warns:
+        UserWarning: No parameter has moved.
+        RuntimeWarning: The loss is not finite.
+
+    >>> import jax, jaxnn as nn
+    >>> x = jnp.linspace(-1, 1, 64)[:, None]
+    >>> t = nn.trainer(nn.Dense(1), nn.losses.mse, nn.adam(0.1))
+    >>> train, ts = nn.Data(x, 3 * x + 1), t.init(jax.random.key(0), x)
+    >>> sorted(nn.dry_run(t, ts, train, epochs=20, batch_size=16, validation=train))
+    ['loss', 'validation_loss']
+    """
+    clicked = time.perf_counter()
+    begun = prepare(
+        trainer, _between_epochs(train_state), data, epochs=epochs, batch_size=batch_size, validation=validation,
+        metrics=metrics, stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
+    )  # fmt: skip
+    plan, n, steps = begun.plan, data.examples, begun.plan.steps(data.examples)
+    say(banner(plan, begun.fit_state.train_state, n))
+    fit_state, rows, _ = begun.compile()
+    say(f"compiled in {time.perf_counter() - clicked:.2f} s")
+
+    def timed(fit_state: FitState, rows: Array, count: int) -> tuple[FitState, Array, Report, float]:
+        since = time.perf_counter()
+        after = jax.block_until_ready(begun.advance(fit_state, rows, count))
+        return *after, time.perf_counter() - since
+
+    pace, taken, took = Pace(), 0, 0.0
+    for _ in range(2):  # the first step is cold: the next ones tell how long one takes
+        if count := min(pace.size(), steps - 1 - taken):
+            fit_state, rows, _, seconds = timed(fit_state, rows, count)
+            pace.finished(count)
+            taken, took = taken + count, seconds / count
+    # On to the last step, whose chunk also ends the epoch.
+    last = jnp.full_like(fit_state.train_state.position, steps - 1)
+    fit_state = fit_state._replace(train_state=fit_state.train_state._replace(position=last))
+    fit_state, rows, report, took_last = timed(fit_state, rows, 1)
+    say(f"a step took {1e3 * took:.3g} ms, the last of an epoch and its end {1e3 * took_last:.3g} ms, so the run will "
+        f"take about {clock(epochs * ((steps - 1) * took + took_last))}")  # fmt: skip
+    history = jax.device_get(report.history)
+    row = {name: float(history[name][0]) for name in plan.names}
+    if not moved(begun.params, fit_state.train_state.params):
+        warnings.warn(UNMOVED, UserWarning, stacklevel=2)
+    if not math.isfinite(row["loss"]):
+        warnings.warn("the loss of the first steps is not finite", RuntimeWarning, stacklevel=2)
+    say(", ".join(f"{name} {value:.4g}" for name, value in row.items()))
+    return row
+
+
+def overfit(
+    trainer: Trainer,
+    train_state: TrainState,
+    data: Data,
+    *,
+    batch_size: int,
+    steps: int = 500,
+    metrics: Iterable[LossLike] | LossLike = (),
+    shuffle: bool = True,
+    progress: bool = True,
+) -> tuple[TrainState, History]:
+    """Train on one batch again and again: the loss of a sound model and optimizer goes to nearly zero.
+
+    If it does not, the cause is to be found here, in seconds: a wrong loss, targets that do not belong to
+    their inputs, a gradient that is lost, a learning rate far off. (With dropout, or with targets that differ for
+    equal inputs, the loss has a floor above zero.)
+
+    Args:
+        trainer: What to train, and how.
+        train_state: Where to begin.
+        data: Inputs, targets and optional weights; of these, the batch that a run would begin with.
+        batch_size: Examples of this batch.
+        steps: How often to take it.
+        metrics: Losses or metrics to record beside the loss.
+        shuffle: Whether the run would; without, the batch is the first examples.
+        progress: Whether to show progress, as `run` does.
+
+    Returns:
+        As `run`: the last train state, and a history with one row a step.
+
+    Raises:
+        TypeError: As `run` does.
+        ValueError: As `run` does.
+        ShapeError: As `run` does.
+
+    >>> import jax, jaxnn as nn
+    >>> x = jnp.linspace(-1, 1, 64)[:, None]
+    >>> t = nn.trainer(nn.serial(nn.Dense(16), nn.tanh, nn.Dense(1)), nn.losses.mse, nn.adam(0.03))
+    >>> ts = t.init(jax.random.key(0), x)
+    >>> _, history = nn.overfit(t, ts, nn.Data(x, jnp.sin(3 * x)), batch_size=8, progress=False)
+    >>> bool(history["loss"][-1] < 1e-3 < history["loss"][0])
+    True
+    """
+    ts = _between_epochs(train_state)
+    plan = planned(
+        trainer, ts, data, epochs=1, batch_size=batch_size, validation=None, metrics=metrics, stopping=None,
+        shuffle=shuffle, drop_remainder=True,
+    )  # fmt: skip
+    batch = data.take(order(plan, ts, data.examples)[0])
+    return run(
+        trainer, ts, batch, epochs=steps, batch_size=batch_size, metrics=metrics, shuffle=False, progress=progress
+    )
+
+
+def _between_epochs(train_state: TrainState) -> TrainState:
+    return train_state._replace(position=jnp.zeros((), jnp.int32))

@@ -1,0 +1,231 @@
+"""`run`: `fit` in chunks, driven from the host, with what only a host can do."""
+
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxnn.errors import values
+from jaxnn.gradients import LossLike
+from jaxnn.training._chunk import Chunk, Report, program, start
+from jaxnn.training._compiled import transforming
+from jaxnn.training._epoch import FitState, History
+from jaxnn.training._interrupt import interruptible
+from jaxnn.training._pace import Pace
+from jaxnn.training._plan import Plan, planned
+from jaxnn.training._progress import banner, interrupted_at, not_finite, say, sink, status
+from jaxnn.training._stopping import EarlyStopping
+from jaxnn.training._trainer import Trainer, TrainState
+from jaxnn.typing import Array, Data
+
+UNMOVED = (
+    "no parameter has moved: is the learning rate 0 (a schedule may begin there), is every weight 0, or is the "
+    "gradient lost on the way?\n  hint: nn.compare shows the gradient of every parameter"
+)
+NOT_FINITE = (
+    "the loss is not finite, for the first time in epoch {} at one of the steps {} to {} of the run, which goes on\n"
+    "  hint: a smaller learning rate is the usual cure; chunk=1 finds the step"
+)
+
+
+def run(
+    trainer: Trainer,
+    train_state: TrainState | FitState,
+    data: Data,
+    *,
+    epochs: int,
+    batch_size: int,
+    validation: Data | None = None,
+    metrics: Iterable[LossLike] | LossLike = (),
+    stopping: EarlyStopping | None = None,
+    shuffle: bool = True,
+    drop_remainder: bool = False,
+    chunk: int | None = None,
+    progress: bool = True,
+    on_interrupt: Callable[[FitState], object] | None = None,
+) -> tuple[TrainState, History]:
+    """Train as `fit` does, in sight: with a progress bar, a warning if something is amiss, and a Ctrl-C that is kind.
+
+    The same steps in the same order, so on a CPU the same result bit for bit. They are taken in chunks of
+    about a quarter of a second, each a call of one compiled program, and what a chunk reports is fetched while
+    the next one runs, so the device never waits. The state is copied once and then handed from chunk to
+    chunk in place; the one passed in stays as it is, whatever happens.
+
+    Ctrl-C ends the run after the chunk that is under way, and the second one at once, with
+    `KeyboardInterrupt`. (That is in the main thread; in others Python delivers no signal.) An interrupted run
+    says so on stderr, and returns the train state where it was, in the middle of an epoch perhaps, not the
+    best one, and the history so far. There are two ways to go on from there, with all other arguments as
+    they were:
+
+    - `run(trainer, train_state, data, epochs=...)` with what it returned and the epochs that are left, the one
+      under way counted as one. It takes the rest of that epoch, and so the very steps that the interrupted
+      run would have taken. That epoch's loss in the new history is of the rest alone, and early stopping
+      begins to count anew.
+    - with what `on_interrupt` was given in place of the train state, and `epochs` as before: then the
+      result is that of the run without interruption, history and early stopping included.
+
+    Args:
+        trainer: What to train, and how.
+        train_state: Where to begin; from `trainer.init`, or from an earlier `run` or `fit`, which goes on.
+            Or a `FitState`, to finish the run that it is of.
+        data: Inputs, targets and optional weights.
+        epochs: How many passes over the data; of a `FitState`, those of its whole run.
+        batch_size: Examples a step.
+        validation: Further data to evaluate after every epoch.
+        metrics: Losses or metrics to record beside the loss, under their names.
+        stopping: When to stop early.
+        shuffle: Whether every epoch has an order of its own.
+        drop_remainder: Whether to leave out the batch that would have to be filled up.
+        chunk: Steps a chunk, for those who want to know where exactly it may pause.
+        progress: Whether to show a banner and a bar on stderr, or lines if that is no terminal (or tqdm is
+            not installed).
+        on_interrupt: Called with the whole state of the run if it is interrupted.
+
+    Returns:
+        What `fit` returns: the last train state (with early stopping, with the best parameters and layer state)
+        and the history.
+
+    Raises:
+        TypeError: As `fit` does; or `run` is called within `jit`, `vmap`, `grad` and the like.
+        ValueError: As `fit` does; `chunk` is below 1; the train state is further in its epoch than an
+            epoch goes; a `FitState` is that of a run with other epochs, metrics, validation or stopping.
+        ShapeError: As `fit` does.
+
+    Warns:
+        UserWarning: No parameter has moved after the first two steps (or chunks).
+        RuntimeWarning: The loss is not finite. The run goes on.
+
+    >>> import jax, jaxnn as nn
+    >>> x = jnp.linspace(-1, 1, 64)[:, None]
+    >>> t = nn.trainer(nn.Dense(1), nn.losses.mse, nn.adam(0.1))
+    >>> ts = t.init(jax.random.key(0), x)
+    >>> ts, history = nn.run(t, ts, nn.Data(x, 3 * x + 1), epochs=20, batch_size=16, progress=False)
+    >>> ts.params["b"].round(1), history["loss"].shape
+    (Array([1.], dtype=float32), (20,))
+    """
+    clicked = time.perf_counter()
+    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
+        raise ValueError(f"expected chunk of at least 1, because it counts steps; got {chunk}")
+    begun = prepare(
+        trainer, train_state, data, epochs=epochs, batch_size=batch_size, validation=validation, metrics=metrics,
+        stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
+    )  # fmt: skip
+    plan, n, fit_state = begun.plan, data.examples, begun.fit_state
+    steps, pace, warned = plan.steps(n), Pace(chunk), False
+    at = int(fit_state.row), int(fit_state.train_state.position)
+    done, total = at[0] * steps + at[1], epochs * steps
+    with interruptible() as interrupted, sink(total, done, progress=progress) as shown:
+        shown.say(banner(plan, fit_state.train_state, n))
+        fit_state, rows, report = begun.compile()
+        shown.say(f"compiled in {time.perf_counter() - clicked:.2f} s")
+        chunks = _chunks(begun.advance, fit_state, rows, total - done, pace, interrupted)
+        for i, (fit_state, report) in enumerate(chunks):
+            if i == 0 and not moved(begun.params, fit_state.train_state.params):
+                warnings.warn(UNMOVED, UserWarning, stacklevel=2)
+            where = not_finite(at, report, steps)
+            if where is not None and not warned:
+                warnings.warn(NOT_FINITE.format(*where), RuntimeWarning, stacklevel=2)
+                warned = True
+            at = int(report.row), int(report.position)
+            shown.show(at[0] * steps + at[1], status(plan, n, report, pace), last=not report.going)
+    if not report.going:
+        return fit_state.finished()
+    say(interrupted_at(plan, steps, *at))
+    if on_interrupt is not None:
+        on_interrupt(fit_state)
+    return fit_state.train_state, fit_state.history
+
+
+def _chunks(
+    advance: Chunk, fit_state: FitState, rows: Array, left: int, pace: Pace, interrupted: Callable[[], bool]
+) -> Iterator[tuple[FitState, Report]]:
+    """Take chunks to the end, or until interrupted; yield the newest state, and what the chunk before it reported.
+
+    The state is given away at the next turn. At the last one there is no chunk after, and the two belong together.
+    """
+    late = None
+    pace.begin()
+    while left > 0 and not interrupted():
+        count = min(pace.size(), left)
+        fit_state, rows, report = advance(fit_state, rows, count)
+        left -= count
+        if late is not None:
+            seen = _fetch(pace, *late)
+            yield fit_state, seen
+            if not seen.going:  # it stopped early, and the chunk after found nothing to do
+                return
+        late = count, report
+    if late is not None:
+        yield fit_state, _fetch(pace, *late)
+
+
+def _fetch(pace: Pace, count: int, report: Report) -> Report:
+    """Wait for what a chunk of `count` steps reported."""
+    seen = jax.device_get(report)
+    pace.finished(count)
+    return seen
+
+
+@jax.jit
+def moved(before: Any, after: Any) -> Array:
+    """Whether any number of one tree differs from that of the other, or there is none that could."""
+    differs = [(a != b).any() for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)]
+    return jnp.stack(differs).any() if differs else jnp.ones((), bool)
+
+
+class Begun(NamedTuple):
+    """A run that is checked and may begin."""
+
+    plan: Plan
+    advance: Chunk
+    fit_state: FitState  # copied: to be given away
+    rows: Array  # the order of its epoch, likewise
+    params: Any  # before the first step: the caller's, which stay
+
+    def compile(self) -> tuple[FitState, Array, Report]:
+        """Compile by taking a chunk of no steps; return state and order, which are as they were."""
+        return jax.block_until_ready(self.advance(self.fit_state, self.rows, 0))
+
+
+def prepare(
+    trainer: Trainer,
+    state: TrainState | FitState,
+    data: Data,
+    *,
+    validation: Data | None,
+    stopping: EarlyStopping | None,
+    **settings: Any,
+) -> Begun:
+    """Check all arguments and copy the state, or raise what `run` raises."""
+    if transforming():
+        raise TypeError("expected to be called outside of jit, vmap, grad and the like, because the host drives a run; "
+                        "got a call within one\n  hint: fit is the same and may be transformed")  # fmt: skip
+    ts = state.train_state if isinstance(state, FitState) else state
+    plan = planned(trainer, ts, data, validation=validation, stopping=stopping, **settings)
+    steps, position = plan.steps(data.examples), values(ts.position)
+    if position is not None and not 0 <= position < steps:
+        raise ValueError(f"expected a train state within its epoch, which with these data and batch_size has {steps} "
+                         f"steps; got one after {position}\n  hint: go on with the arguments of the run that was "
+                         "interrupted, or begin the epoch again: "
+                         "train_state._replace(position=jnp.zeros((), jnp.int32))")  # fmt: skip
+    if isinstance(state, FitState):
+        _check_same(plan, state, stopping)
+    data, validation = data.on_device(), None if validation is None else validation.on_device()
+    fit_state, rows = start((plan, data.examples), state, stopping)
+    return Begun(plan, program(trainer, plan, data, validation, stopping), fit_state, rows, ts.params)
+
+
+def _check_same(plan: Plan, state: FitState, stopping: EarlyStopping | None) -> None:
+    def kind(epochs, names, stops):
+        return (
+            f"{epochs} epochs that records {', '.join(sorted(names))}, {'with' if stops else 'without'} early stopping"
+        )
+
+    expected = kind(plan.epochs, plan.names, stopping is not None)
+    got = kind(len(state.history["loss"]), state.history, state.best is not None)
+    if got != expected:
+        raise ValueError(f"expected the state of a run of {expected}, because that is asked for; got that of {got}\n"
+                         "  hint: a run is finished with the arguments that it was begun with")  # fmt: skip
