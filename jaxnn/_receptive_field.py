@@ -43,7 +43,7 @@ class ReceptiveField:
         return "x".join(str(jump or "-") for jump in (self.jump[:1] if len(set(self.jump)) == 1 else self.jump))
 
     def __str__(self) -> str:
-        if self.seen == self.spatial:
+        if self.seen == self.spatial and not any(self.jump):
             return "all"
         seen = "x".join(map(str, self.seen))
         return seen if len(self.seen) == 1 else f"{seen}={self.support}"
@@ -54,13 +54,15 @@ def receptive_field(model: LayerLike, x: Any) -> Any:
 
     A layer with windows of k taps, d apart, that move with a stride s lets a position of its output see
 
-        size <- size + (d (k - 1) + 1 - 1) jump,    jump <- jump s,
+        size <- size + d (k - 1) jump,    jump <- jump s,
 
-    both 1 to begin with. Here this is read off the program that the model is, so it holds for any function of JAX,
-    branches and loops included: a residual branch sees what both its ways see, and behind `flatten`, a pooling
-    over all positions or attention a position sees all. It is an upper bound: no output depends on more in inference
-    (in training a `BatchNorm` lets each see all positions of the batch), and not all of it need matter. Where
-    neighbours do not see equally far apart (adaptive pooling, indices that are computed), all is said to be seen.
+    both 1 to begin with. Here this is read off the program that the model is, so no layer has to say it of itself, and
+    it holds for any function of JAX, branches and loops included: a residual block sees what both its ways see, and
+    behind `flatten`, a pooling over all positions or attention a position sees all.
+
+    It is an upper bound: in inference no output depends on more (in training a `BatchNorm` lets each see all positions
+    of the batch), but not all of it need matter. Between windows, as between the taps of a dilated one, positions are
+    counted too; and where a matrix or computed indices say what goes where, as in adaptive average pooling, all is.
 
     Spatial axes are those between the first and the last; of `(batch, time)` integers, time.
 

@@ -86,7 +86,7 @@ def summary(model: LayerLike, x: Any) -> Summary:
         * mult-adds, the products of two numbers that matrix products and convolutions add up in inference: taps that
           lie on padding are counted, what goes element by element is not;
         * where x has spatial axes, how many of its positions one position of the output sees, and how far apart those
-          lie that neighbours see: see `receptive_field`; `all` where nothing of x is left out;
+          lie that neighbours see: see `receptive_field`; `all` where the output has no positions any more;
         * whether the backward is written by hand or JAX's own.
 
         Below it stand the totals, and the bytes that a training step remembers between forward and backward: each

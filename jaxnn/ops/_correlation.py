@@ -16,9 +16,13 @@ decided when a program is lowered for a platform, not by asking for the default 
 Dimensions: `batch`, any number of spatial axes, `features` last.
 """
 
+import functools
+from collections.abc import Callable
 from functools import partial
 
+import jax
 from jax import lax
+from jax.custom_batching import custom_vmap
 
 from jaxnn.ops import _correlation_products as products
 from jaxnn.ops import _correlation_xla as xla
@@ -26,17 +30,45 @@ from jaxnn.ops._op import Op
 from jaxnn.ops._windows import Axes
 from jaxnn.typing import Array
 
+Bilinear = Callable[[Array, Array], Array]
+
 correlate, transpose, weigh = Op(xla.correlate), Op(xla.transpose), Op(xla.weigh)
 
 
-def _on_platform(name: str, a: Array, b: Array, axes: Axes, groups: int) -> Array:
-    on = lambda form: partial(getattr(form, name), axes=axes, groups=groups)
-    return lax.platform_dependent(a, b, cpu=on(products), default=on(xla))
+@functools.cache
+def _on_platform(name: str, axes: Axes, groups: int) -> Bilinear:
+    """The map of this name, of two arrays: products on a CPU, XLA's convolution elsewhere."""
+    product, otherwise = (partial(getattr(form, name), axes=axes, groups=groups) for form in (products, xla))
+    compute = jax.custom_vjp(partial(lax.platform_dependent, cpu=_member_by_member(product), default=otherwise))
+    # A rule here too, whose forward has it in turn: a second derivative goes through what `fwd` has computed.
+    compute.defvjp(lambda a, b: (compute(a, b), (a, b)), partial(BACKWARD[name], axes=axes, groups=groups))
+    return compute
+
+
+def _member_by_member(product: Bilinear) -> Bilinear:
+    """Let `vmap` loop over the members of a sweep or an ensemble.
+
+    All of them at once would fall out of the cache that a product was made for: a loop is up to three times as fast.
+    Nothing differentiates this, for there are rules.
+    """
+    mapped = custom_vmap(product)
+
+    @mapped.def_vmap
+    def rule(members, batched, a, b):
+        whole = [x if is_batched else None for x, is_batched in zip((a, b), batched, strict=True)]
+
+        def member(some):
+            return mapped(*(shared if own is None else own for own, shared in zip(some, (a, b), strict=True)))
+
+        del members
+        return lax.map(member, whole), True
+
+    return mapped
 
 
 def correlate_fwd(x, w, *, axes, groups):
     """Remember both, for each is the other's derivative; so in all three."""
-    return _on_platform("correlate", x, w, axes, groups), (x, w)
+    return _on_platform("correlate", axes, groups)(x, w), (x, w)
 
 
 def correlate_bwd(residuals, dy, *, axes, groups):
@@ -46,7 +78,7 @@ def correlate_bwd(residuals, dy, *, axes, groups):
 
 
 def transpose_fwd(y, w, *, axes, groups):
-    return _on_platform("transpose", y, w, axes, groups), (y, w)
+    return _on_platform("transpose", axes, groups)(y, w), (y, w)
 
 
 def transpose_bwd(residuals, dx, *, axes, groups):
@@ -56,7 +88,7 @@ def transpose_bwd(residuals, dx, *, axes, groups):
 
 
 def weigh_fwd(x, y, *, axes, groups):
-    return _on_platform("weigh", x, y, axes, groups), (x, y)
+    return _on_platform("weigh", axes, groups)(x, y), (x, y)
 
 
 def weigh_bwd(residuals, dw, *, axes, groups):
@@ -64,6 +96,8 @@ def weigh_bwd(residuals, dw, *, axes, groups):
     x, y = residuals
     return transpose(y, dw, axes=axes, groups=groups), correlate(x, dw, axes=axes, groups=groups)
 
+
+BACKWARD = {"correlate": correlate_bwd, "transpose": transpose_bwd, "weigh": weigh_bwd}
 
 # Installed, because XLA's own weight gradient takes up to 100 times as long in a loop on a CPU: benchmarks/conv_ops.py.
 correlate.defvjp(correlate_fwd, correlate_bwd, install=True)

@@ -21,7 +21,7 @@ from jaxnn.ops import _correlation_xla as xla
 from jaxnn.ops._windows import Axes, Axis, pad, spread, tap
 from jaxnn.typing import Array, accumulator_dtype
 
-WORKSPACE = 3 * 2**20
+WORKSPACE = 2**21
 """Bytes of the factor that one step of the loop forms: about what the caches nearest to two cores hold."""
 
 NARROW = 32
@@ -37,7 +37,7 @@ def correlate(x: Array, w: Array, *, axes: Axes, groups: int) -> Array:
         return _correlate_each(x, w, axes, groups)
     if groups > 1:
         return _in_groups(correlate, x, w, axes, groups)
-    if len(axes) == 1 or min(i, o) < 8:  # here XLA's own is the faster one, in a loop too
+    if _xla_is_faster(i, o, axes):
         return xla.correlate(x, w, axes=axes, groups=1)
 
     # The last axis' taps cost less added up after the product than laid side by side before it, as long as the
@@ -60,6 +60,12 @@ def correlate(x: Array, w: Array, *, axes: Axes, groups: int) -> Array:
     return _over_images(block, (x,), rows * max(matrix.shape) if max(taps) > 1 else 0)
 
 
+def _xla_is_faster(i: int, o: int, axes: Axes) -> bool:
+    """Where XLA's own forward wins, in a loop too: narrow features, one axis, and in two axes many or distant taps."""
+    wide = math.prod(a.taps for a in axes) > 9 or any(a.dilation > 1 for a in axes)
+    return min(i, o) < 8 or len(axes) == 1 or (len(axes) == 2 and wide)
+
+
 def transpose(y: Array, w: Array, *, axes: Axes, groups: int) -> Array:
     """x_pi = sum_jo y_qo w_jio."""
     if all(a.stride == 1 for a in axes):
@@ -72,7 +78,8 @@ def transpose(y: Array, w: Array, *, axes: Axes, groups: int) -> Array:
     matrix = w.reshape(-1, o).T
 
     def block(y):
-        return _spread(_product(y, matrix).reshape(*y.shape[:-1], *taps, i), axes)
+        x = _product(y, matrix).reshape(*y.shape[:-1], *taps, i)
+        return _spread(lambda j: x[(..., *j, slice(None))], axes)
 
     return _over_images(block, (y,), math.prod(y.shape[1:-1]) * matrix.shape[1])
 
@@ -87,8 +94,8 @@ def weigh(x: Array, y: Array, *, axes: Axes, groups: int) -> Array:
         # y first: the long factor is then read as it lies.
         return _transposed_product(y, _side_by_side(pad(x, axes), axes))
 
-    # Half of what is formed: a product that adds up more rows at once is worth a fuller cache.
-    numbers = math.prod(y.shape[1:-1]) * math.prod(taps) * i // 2 if max(taps) > 1 else 0
+    # A third of what is formed: a product that adds up more rows at once is worth a fuller cache.
+    numbers = math.prod(y.shape[1:-1]) * math.prod(taps) * i // 3 if max(taps) > 1 else 0
     w = _over_images(block, (x, y), numbers, add=True)
     return w.T.reshape(*taps, i, o).astype(x.dtype)
 
@@ -112,12 +119,13 @@ def _taps(axes: Axes) -> Iterator[tuple[int, ...]]:
     return itertools.product(*(range(a.taps) for a in axes))
 
 
-def _spread(seen: Array, axes: Axes, axis: int = 1) -> Array:
-    """What windows hold, `(batch, *windows, *taps, features)`, added up where it came from."""
+def _spread(at: Callable[[tuple[int, ...]], Array], axes: Axes, axis: int = 1) -> Array:
+    """What windows hold, at each tap, added up where it came from: one axis of taps after the other."""
     if not axes:
-        return seen
-    each = jnp.moveaxis(seen, axis + len(axes), 0)  # this axis' taps
-    return spread([_spread(piece, axes[1:], axis + 1) for piece in each], axis, axes[0])
+        return at(())
+    along, *others = axes
+    each = [_spread(lambda rest, j=j: at((j, *rest)), tuple(others), axis + 1) for j in range(along.taps)]
+    return spread(each, axis, along)
 
 
 def _product(x: Array, w: Array) -> Array:
@@ -170,8 +178,7 @@ def _transpose_each(y: Array, w: Array, axes: Axes, groups: int) -> Array:
     """`transpose` where every feature of x is alone in its group."""
     *taps, _, o = w.shape
     y, w = y.reshape(*y.shape[:-1], groups, o // groups), w.reshape(*taps, groups, o // groups)
-    seen = [(y * jnp.expand_dims(w[j], range(y.ndim - 2))).sum(-1) for j in _taps(axes)]
-    return _spread(jnp.stack(seen, axis=-2).reshape(*y.shape[:-2], *taps, groups), axes)
+    return _spread(lambda j: (y * jnp.expand_dims(w[j], range(y.ndim - 2))).sum(-1), axes)
 
 
 def _weigh_each(x: Array, y: Array, axes: Axes, groups: int) -> Array:

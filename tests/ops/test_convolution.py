@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 
 import jaxnn as nn
+from jaxnn.ops import _correlation, conv, conv_transpose, depthwise_conv
 from jaxnn.ops import _correlation_products as products
 from jaxnn.ops import _correlation_xla as xla
-from jaxnn.ops import conv, conv_transpose, depthwise_conv
 from jaxnn.ops._windows import windows
 
 
@@ -87,13 +87,21 @@ def check_geometry(geometry):
     )
 
 
+@pytest.fixture
+def forgetful():
+    """What is remembered of the three maps is forgotten before and after a test that changes them."""
+    _correlation._on_platform.cache_clear()
+    yield
+    _correlation._on_platform.cache_clear()
+
+
 # In parts, so that several workers share them.
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
 def test_500_random_geometries_equal_xla_and_torch(part, x64, loose, monkeypatch):
     pytest.importorskip("torch")
     # So small that images go through the loop one by one or a few at a time, as large ones do.
-    monkeypatch.setattr(products, "WORKSPACE", (3 * 2**20, 4096)[part % 2])
+    monkeypatch.setattr(products, "WORKSPACE", (2**21, 4096)[part % 2])
 
     @seed(part)
     @settings(max_examples=50, deadline=None, database=None, suppress_health_check=list(HealthCheck))
@@ -107,7 +115,7 @@ def test_500_random_geometries_equal_xla_and_torch(part, x64, loose, monkeypatch
 @pytest.mark.parametrize("blocks", ["one", "several"])
 def test_a_geometry_equals_xla_and_torch(blocks, x64, loose, monkeypatch):
     pytest.importorskip("torch")
-    monkeypatch.setattr(products, "WORKSPACE", {"one": 3 * 2**20, "several": 2**15}[blocks])
+    monkeypatch.setattr(products, "WORKSPACE", {"one": 2**21, "several": 2**15}[blocks])
     settings = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 1}
     check_geometry((5, (7, 16), (3, 2), 8, 9, settings))
 
@@ -144,7 +152,7 @@ def test_transposed_convolution_is_the_transpose_of_convolution(x64):
 
 
 @pytest.mark.parametrize("block", [0, 10**9])
-def test_wrong_backward_is_caught(block, x64, monkeypatch):
+def test_wrong_backward_is_caught(block, x64, forgetful, monkeypatch):
     """The proof that the checks above can fail: a weight gradient whose taps are in reverse."""
     monkeypatch.setattr(products, "WORKSPACE", block + 1)
     right = products.weigh
@@ -187,7 +195,7 @@ def test_on_another_platform_xla_convolves():
         assert ("stablehlo.convolution" in text) == convolutions, platform
 
 
-def test_convolution_on_another_platform_is_right(x64, monkeypatch):
+def test_convolution_on_another_platform_is_right(x64, forgetful, monkeypatch):
     """What is chosen there, run here."""
     here = lambda *arrays, cpu, default: default(*arrays)
     monkeypatch.setattr(jax.lax, "platform_dependent", here)
