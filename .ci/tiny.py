@@ -7,7 +7,12 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 # An example that is not here runs with its defaults.
-TINY = {"mlp_digits": {"epochs": 1, "hidden": 8, "picture": None}, "backprop_by_hand": {"steps": 2}}
+TINY = {
+    "mlp_digits": {"epochs": 1, "hidden": 8, "picture": None},
+    "backprop_by_hand": {"steps": 2},
+    "cnn_digits": {"epochs": 1, "features": 2, "pictures": None},
+    "sweep_256": {"rates": 2, "seeds": 2, "epochs": 1, "picture": None},
+}
 
 
 def main() -> None:

@@ -2,10 +2,14 @@
 
 A time on its own says little, for machines differ and are shared. A ratio of two times that were taken one after
 the other, in one process, says more; the median of several such ratios, and how far they spread, is what to trust.
+What a compiled program costs before it runs, to trace and to compile, is measured apart, and so is the memory it
+takes.
 """
 
 import importlib.metadata
+import itertools
 import json
+import math
 import os
 import platform
 import statistics
@@ -13,11 +17,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
 import jaxnn
+
+Name = TypeVar("Name")
 
 PACKAGES = ("jax", "jaxlib", "optax", "flax", "torch", "scikit-learn", "numpy")
 
@@ -33,14 +39,22 @@ class Times:
     rounds: tuple[float, ...]  # the calls that count
 
 
-def alternate(contestants: Mapping[str, Callable[[], Any]], *, rounds: int) -> dict[str, Times]:
+def alternate(
+    contestants: Mapping[Name, Callable[[], Any]], *, rounds: int, patience: float = math.inf
+) -> dict[Name, Times]:
     """Call every contestant once to warm up, and then all of them in turn: A B C A B C ...
 
-    A contestant waits for its own result, or its time is only that of asking for it.
+    A contestant waits for its own result, or its time is only that of asking for it. One whose calls have taken
+    more than `patience` seconds rests after its first round, so that the slowest does not decide how often the
+    others are timed.
     """
     first = {name: seconds(run) for name, run in contestants.items()}
-    taken = [{name: seconds(run) for name, run in contestants.items()} for _ in range(rounds)]
-    return {name: Times(first[name], tuple(each[name] for each in taken)) for name in contestants}
+    taken: dict[Name, list[float]] = {name: [] for name in contestants}
+    for _ in range(rounds):
+        for name, run in contestants.items():
+            if not taken[name] or first[name] + sum(taken[name]) <= patience:
+                taken[name].append(seconds(run))
+    return {name: Times(first[name], tuple(taken[name])) for name in contestants}
 
 
 def seconds(run: Callable[[], Any]) -> float:
@@ -49,6 +63,28 @@ def seconds(run: Callable[[], Any]) -> float:
     start = time.perf_counter()
     run()
     return time.perf_counter() - start
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a program costs before it runs, and what it takes while it does; `None` is not known."""
+
+    trace: float | None = None  # seconds from Python to JAX's own form of it
+    compile: float | None = None  # seconds from there to machine code
+    memory: int | None = None  # bytes beside its arguments: its results, and what it needs on the way
+
+
+def program(function: Any, *args: Any) -> Program:
+    """Trace and compile a jitted function as if nothing had been before. Whatever was compiled so far is forgotten."""
+    jax.clear_caches()
+    start = time.perf_counter()
+    traced = function.trace(*args)
+    between = time.perf_counter()
+    compiled = traced.lower().compile()
+    end = time.perf_counter()
+    sizes = compiled.memory_analysis()
+    memory = None if sizes is None else sizes.temp_size_in_bytes + sizes.output_size_in_bytes
+    return Program(between - start, end - between, memory)
 
 
 @dataclass(frozen=True)
@@ -84,19 +120,65 @@ def streaming(*, quick: bool = False) -> Probe:
     return Probe(run, 3 * 4 * n)
 
 
+def limit(operations: float, moved: float, product: Sequence[float], stream: Sequence[float]) -> dict[str, Any]:
+    """Return what so many operations and bytes take at least, in every round at the rates of that round, as JSON."""
+    arithmetic = [1e6 * operations / rate for rate in product]
+    memory = [1e6 * moved / rate for rate in stream]
+    return {
+        "operations": operations,
+        "operations per second": list(product),
+        "bytes": moved,
+        "bytes per second": list(stream),
+        "microseconds of arithmetic": arithmetic,
+        "microseconds": [a + m for a, m in zip(arithmetic, memory, strict=False)],
+    }
+
+
+def rates(of: Mapping[str, Any]) -> str:
+    """Return at what rates a `limit` is reached, for a reader."""
+    gflops, gbytes = (statistics.median(of[f"{what} per second"]) / 1e9 for what in ("operations", "bytes"))
+    return f"at {gflops:.1f} GFLOP/s and {gbytes:.1f} GB/s"
+
+
 def ratios(above: Sequence[float], below: Sequence[float]) -> list[float]:
-    """Return above / below, round by round."""
-    return [a / b for a, b in zip(above, below, strict=True)]
+    """Return above / below, round by round, of the rounds that both were in.
+
+    >>> ratios([2.0, 3.0, 4.0], [1.0, 2.0])
+    [2.0, 1.5]
+    """
+    return [a / b for a, b in zip(above, below, strict=False)]
 
 
 def spread(values: Sequence[float], digits: int = 1) -> str:
     """Return the median with the smallest and the largest value.
 
     >>> spread([1.0, 2.0, 4.0])
-    '    2.0 (1.0 .. 4.0)'
+    '2.0 (1.0 .. 4.0)'
     """
     middle, low, high = statistics.median(values), min(values), max(values)
-    return f"{middle:7.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
+    return f"{middle:.{digits}f} ({low:.{digits}f} .. {high:.{digits}f})"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """Return a number, or a dash where there is none.
+
+    >>> number(1.005, 1), number(None)
+    ('1.0', '-')
+    """
+    return "-" if value is None else f"{value:.{digits}f}"
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows as lines of columns: the first column begins at the left, the others end at the right.
+
+    >>> print(aligned([("", "us"), ("ours", "12.0"), ("a peer", "7.0")]))
+              us
+    ours    12.0
+    a peer   7.0
+    """
+    widths = [max(map(len, column)) for column in itertools.zip_longest(*rows, fillvalue="")]
+    cells = lambda row: (cell.rjust(width) for cell, width in zip(row, widths[1:], strict=False))
+    return "\n".join("  ".join([first.ljust(widths[0]), *cells(rest)]) for first, *rest in rows)
 
 
 def machine() -> dict[str, Any]:

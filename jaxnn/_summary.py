@@ -42,7 +42,7 @@ class Summary:
     state: int  # elements of what layers carry but do not learn
     multiply_adds: int  # in inference, for all of x
     activations: int  # bytes of what all rows put out
-    remembered: int  # bytes that `fwd` in training keeps for `bwd`, beside x and the parameters
+    remembered: int | None  # bytes that `fwd` in training keeps for `bwd`, beside x and parameters; None if it fails
     examples: int  # in x
 
     def __str__(self) -> str:
@@ -60,11 +60,11 @@ class Summary:
         columns.append(("backward", "<", ["hand" if row.hand else "auto" for row in self.rows]))
         header, align, cells = zip(*columns, strict=True)
         each = f" ({short_count(self.multiply_adds // self.examples)} an example)" if self.examples > 1 else ""
+        kept = "not trainable" if self.remembered is None else f"{binary_size(self.remembered)} remembered in training"
         return "\n".join([
             table(header, list(zip(*cells, strict=True)), align="".join(align)),
             f"{self.parameters:,} parameters, {binary_size(self.nbytes)}; state: {self.state:,} values",
-            f"{short_count(self.multiply_adds)} mult-adds{each}; {binary_size(self.activations)} of outputs; "
-            f"{binary_size(self.remembered)} remembered in training",
+            f"{short_count(self.multiply_adds)} mult-adds{each}; {binary_size(self.activations)} of outputs; {kept}",
         ])  # fmt: skip
 
     __repr__ = __str__
@@ -91,6 +91,7 @@ def summary(model: LayerLike, x: Any) -> Summary:
 
         Below it stand the totals, and the bytes that a training step remembers between forward and backward: each
         array that the model's `fwd` keeps for its `bwd`, once, beside x and the parameters. A compiler may do better.
+        If `fwd` fails, as with a function that JAX cannot differentiate, it says `not trainable`.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> nn.summary(nn.serial(nn.Dense(64), nn.relu, nn.Dense(10)), jnp.zeros((32, 784)))
@@ -157,11 +158,14 @@ def _seen(program: Any, params: Any, state: Any, x: Any) -> dict[str, Seen]:
     return seen
 
 
-def _remembered(layer: Layer, params: Any, state: Any, x: Any) -> int:
+def _remembered(layer: Layer, params: Any, state: Any, x: Any) -> int | None:
     def residuals(params, state, x):
         return layer.fwd(params, state, x, key=jax.random.key(0), train=True)[1]
 
-    return nbytes_out(jax.make_jaxpr(residuals)(params, state, x).jaxpr)
+    try:
+        return nbytes_out(jax.make_jaxpr(residuals)(params, state, x).jaxpr)
+    except Exception:  # a model that is only ever applied has a summary too
+        return None
 
 
 def _copies(calls: list[Call], path: str) -> int:

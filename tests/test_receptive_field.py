@@ -161,6 +161,8 @@ def test_ids_have_time_for_a_spatial_axis():
 def test_a_field_larger_than_the_input_is_clipped_where_pixels_are_counted():
     field = nn.receptive_field(nn.serial(*[nn.Conv(2, (3, 5))] * 6), image(8, 40))
     assert (field.size, field.seen, field.support, str(field)) == ((13, 25), (8, 25), 200, "8x25=200")
+    field = nn.receptive_field(nn.Conv(2, 9), image(8, 9))
+    assert (field.support, str(field), field.steps) == (72, "8x9=72", "1")
 
 
 def conv_block(features, window, stride=1):

@@ -187,6 +187,15 @@ def test_a_layer_with_jaxs_backward_remembers_what_jax_does():
     assert nn.summary(nn.serial(nn.Dense(8), jnp.sin), X).remembered == 2 * 8 * 4  # its cosine
 
 
+def test_a_model_that_cannot_be_trained_has_a_summary_too():
+    def looked_up(x):
+        return jax.pure_callback(np.sign, x, x)
+
+    summary = nn.summary(nn.serial(nn.Dense(3), looked_up), X)
+    assert summary.remembered is None
+    assert str(summary).endswith("48 mult-adds (24 an example); 48 B of outputs; not trainable")
+
+
 def test_what_is_seen_stands_in_rows_of_images_and_sequences_only():
     field = lambda model, *shape: nn.summary(model, jnp.zeros(shape)).rows[-1].field
     assert field(nn.Dense(3), 2, 8) is None

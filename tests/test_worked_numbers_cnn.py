@@ -102,6 +102,7 @@ def test_cnn_9_receptive_field_of_441_pixels():
     field = nn.receptive_field(STACK, image(21, 21, 3))
     assert field == summary.rows[-1].field
     assert (field.size, field.jump, field.start, field.support) == ((21, 21), (16, 16), (0, 0), 441)
+    assert "21x21=441    16  hand" in str(summary)
     # With more around it than it sees, it is no larger.
     assert nn.receptive_field(STACK, image(64, 64, 3)).support == 21 * 21
     r = 1

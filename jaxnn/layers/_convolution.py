@@ -1,6 +1,5 @@
 """Convolution layers: weights that are shared by all positions of an image, a sequence or a volume."""
 
-from collections.abc import Sequence
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
@@ -66,9 +65,6 @@ class Conv(OpLayer):
     op: ClassVar[Op] = conv
     arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
 
-    def __post_init__(self) -> None:
-        _hashable(self, "window", "stride", "padding", "dilation")
-
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("w", "b") if self.bias else ("w",)
@@ -124,9 +120,6 @@ class DepthwiseConv(OpLayer):
 
     op: ClassVar[Op] = depthwise_conv
     arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
-
-    def __post_init__(self) -> None:
-        _hashable(self, "window", "stride", "padding", "dilation")
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -190,9 +183,6 @@ class ConvTranspose(OpLayer):
     op: ClassVar[Op] = conv_transpose
     arrays: ClassVar[tuple[str, ...]] = ("x", "w", "b")
 
-    def __post_init__(self) -> None:
-        _hashable(self, "window", "stride", "padding", "dilation", "extra")
-
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("w", "b") if self.bias else ("w",)
@@ -236,13 +226,3 @@ def _taps(window: Each, x: Any) -> tuple[int, ...]:
             hint="images without colour need an axis of one feature: x[..., None]" if x.ndim == rank + 1 else None,
         )
     return per_axis(window, rank, "window")
-
-
-def _hashable(layer: Any, *names: str) -> None:
-    """Make tuples of settings that were given as lists, so that the layer can be hashed."""
-    for name in names:
-        object.__setattr__(layer, name, _tuples(getattr(layer, name)))
-
-
-def _tuples(setting: Any) -> Any:
-    return tuple(map(_tuples, setting)) if isinstance(setting, Sequence) and not isinstance(setting, str) else setting

@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxnn.errors import describe, is_array, located
 from jaxnn.ops import Op, add, concatenate
-from jaxnn.ops._op import pull, pullback
+from jaxnn.ops._op import as_tuples, pull, pullback
 from jaxnn.typing import Array, Key, Params, Residuals, State
 
 
@@ -119,6 +119,12 @@ class OpLayer(Layer):
 
     op: ClassVar[Op]
     arrays: ClassVar[tuple[str, ...]] = ("x",)
+
+    def __post_init__(self) -> None:
+        for setting in fields(self) if is_dataclass(self) else ():
+            value = getattr(self, setting.name)
+            if isinstance(value, list | tuple):  # lists cannot be hashed, and a layer must be
+                object.__setattr__(self, setting.name, as_tuples(value))
 
     @property
     def parameters(self) -> tuple[str, ...]:

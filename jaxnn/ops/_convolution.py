@@ -33,6 +33,9 @@ def _check(x: AnyArray, w: AnyArray, b: AnyArray | None, groups: int, *, feature
         )
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"expected floating x, because it is weighed and added up; got {x.dtype}: cast it first")
+    if x.dtype != w.dtype:
+        raise TypeError(f"expected x and w of one dtype, because they are multiplied; got {x.dtype} and {w.dtype}: "
+                        "cast one of them")  # fmt: skip
     check_groups(groups, features[0], features[1])
     if x.shape[-1] != wanted:
         grouped = f" for each of {groups} groups" if groups > 1 else ""
@@ -88,7 +91,8 @@ def conv(
             depends on what comes after it; or numbers, one for all ends, one for each axis, or a pair for each.
         dilation: d, positions from one tap to the next.
         groups: Features are split into so many groups, which do not see each other; as many as there are features
-            is a depthwise convolution, whose `out` may be any multiple of `in`.
+            is a depthwise convolution, whose `out` may be any multiple of `in`. (On a CPU narrow groups are multiplied
+            together, with zeros between them, so there an infinity in one makes NaN in its neighbours.)
 
     Returns:
         y, `(batch, *q, out)`.
@@ -96,7 +100,7 @@ def conv(
     Raises:
         ShapeError: x has other features than w, or other axes; a window is larger than x with its padding.
         ValueError: Groups do not divide the features; a setting is not for these axes.
-        TypeError: x is not floating.
+        TypeError: x is not floating, or w of another dtype.
 
     >>> conv(jnp.arange(5.0).reshape(1, 5, 1), jnp.array([1.0, 0.0, -1.0]).reshape(3, 1, 1), padding="VALID").ravel()
     Array([-2., -2., -2.], dtype=float32)
@@ -225,11 +229,10 @@ def conv_transpose(
     groups: int = 1,
     extra: Each = 0,
 ) -> Float[Array, "batch *n out"]:
-    """Transposed convolution, y_{s q + d j - low, i} = sum_q sum_j sum_o x_qo w_jio + b_i: each x lays w down at s q.
+    """Transposed convolution, y_pi = sum over q and j with s q + d j - low = p of sum_o x_qo w_jio, + b_i.
 
-    The transpose of the linear map that `conv` with the same settings is, so it goes from many features and few
-    positions to the contrary, where that goes to many features and few positions. It is `conv`'s backward for x, and
-    `conv` is its own.
+    Each x lays w down, s apart. It is the transpose of the linear map that `conv` with the same settings is: that goes
+    from many positions to few, and this from few to many. It is `conv`'s backward by x, and `conv` is its own.
 
     Args:
         x: Input, `(batch, *q, in)`.
@@ -243,7 +246,7 @@ def conv_transpose(
         dilation: d, positions from one tap to the next.
         groups: Groups of features that do not see each other.
         extra: Outputs more at the end, fewer than s: PyTorch's `output_padding`. A conv with a stride gives the same
-            number of windows for several sizes, and this tells which of them it is.
+            number of windows for several sizes, and this tells which of them it is; with padding as numbers.
 
     Returns:
         y, `(batch, *n, out)`.

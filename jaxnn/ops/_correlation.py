@@ -10,7 +10,7 @@ lies: at p = s q + d j - low), and with i and o for features in and out,
 where j, q and p go together. All three are derivatives of one number, sum_qjio x_pi w_jio y_qo; so the derivative of
 each in one of its arguments is another of them, and so on for the second derivative.
 
-On GPU and TPU they are XLA's convolutions, on a CPU products of matrices. Which of the two is
+On GPU and TPU they are XLA's convolutions, on a CPU products of matrices where these are faster. Which of the two is
 decided when a program is lowered for a platform, not by asking for the default device.
 
 Dimensions: `batch`, any number of spatial axes, `features` last.
@@ -42,7 +42,8 @@ def _on_platform(name: str, axes: Axes, groups: int) -> Bilinear:
     compute = jax.custom_vjp(partial(lax.platform_dependent, cpu=_member_by_member(product), default=otherwise))
     # A rule here too, whose forward has it in turn: a second derivative goes through what `fwd` has computed.
     compute.defvjp(lambda a, b: (compute(a, b), (a, b)), partial(BACKWARD[name], axes=axes, groups=groups))
-    return compute
+    # Compiled, for calls outside of any program, which would compile their loops anew each time.
+    return jax.jit(compute, inline=True)
 
 
 def _member_by_member(product: Bilinear) -> Bilinear:
@@ -78,6 +79,7 @@ def correlate_bwd(residuals, dy, *, axes, groups):
 
 
 def transpose_fwd(y, w, *, axes, groups):
+    """Remember both."""
     return _on_platform("transpose", axes, groups)(y, w), (y, w)
 
 
@@ -88,6 +90,7 @@ def transpose_bwd(residuals, dx, *, axes, groups):
 
 
 def weigh_fwd(x, y, *, axes, groups):
+    """Remember both."""
     return _on_platform("weigh", axes, groups)(x, y), (x, y)
 
 

@@ -1,9 +1,10 @@
 """Convolution on a CPU: its three bilinear maps as products of matrices.
 
-XLA's convolutions on a CPU are often slow, and the one that weighs is many times slower still inside a loop, where
-a training run lives. A matrix product is neither. One factor of it is what the windows see, with all their taps side
-by side (im2col): several times larger than x, so it is formed for a few images at a time, as many as a cache holds,
-in a loop. `benchmarks/NOTES.md` tells how these forms were found; `benchmarks/conv_ops.py` measures them.
+XLA's convolutions on a CPU are often slow (where they are not, they stay), and the one that weighs is many times
+slower still inside a loop, where a training run lives. A matrix product is neither. One factor of it is what the
+windows see, with all their taps side by side (im2col): several times larger than x, so it is formed for a few images
+at a time, as many as a cache holds, in a loop. `benchmarks/NOTES.md` tells how these forms were found, and
+`benchmarks/conv_ops.py` measures them.
 
 The functions are those of `_correlation.py`, with its indices x_pi, y_qo and w_jio. Groups are of features that do
 not see each other.
@@ -14,6 +15,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from functools import reduce
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 
@@ -54,7 +56,7 @@ def correlate(x: Array, w: Array, *, axes: Axes, groups: int) -> Array:
         if late:
             y = y.reshape(*y.shape[:-1], last.taps, o)
             y = reduce(jnp.add, (tap(y[..., j, :], len(axes), last, j) for j in range(last.taps)))
-        return y
+        return y.astype(x.dtype)
 
     rows = math.prod(a.out for a in early) * (last.size + last.low + last.high if late else 1)
     return _over_images(block, (x,), rows * max(matrix.shape) if max(taps) > 1 else 0)
@@ -79,7 +81,7 @@ def transpose(y: Array, w: Array, *, axes: Axes, groups: int) -> Array:
 
     def block(y):
         x = _product(y, matrix).reshape(*y.shape[:-1], *taps, i)
-        return _spread(lambda j: x[(..., *j, slice(None))], axes)
+        return _spread(lambda j: x[(..., *j, slice(None))], axes).astype(y.dtype)
 
     return _over_images(block, (y,), math.prod(y.shape[1:-1]) * matrix.shape[1])
 
@@ -129,8 +131,9 @@ def _spread(at: Callable[[tuple[int, ...]], Array], axes: Axes, axis: int = 1) -
 
 
 def _product(x: Array, w: Array) -> Array:
-    """x w, over the last axis of x."""
-    return (x.reshape(-1, x.shape[-1]) @ w).reshape(*x.shape[:-1], w.shape[-1])
+    """x w over the last axis of x, in float32 at least, because it is to be added to others."""
+    rows = x.reshape(math.prod(x.shape[:-1]), x.shape[-1])
+    return lax.dot(rows, w, preferred_element_type=accumulator_dtype(x.dtype)).reshape(*x.shape[:-1], w.shape[-1])
 
 
 def _transposed_product(a: Array, b: Array) -> Array:
@@ -157,7 +160,8 @@ def _over_images(block: Product, arrays: Sequence[Array], numbers: int, *, add: 
     fill = lambda a: jnp.pad(a, ((0, blocks * images - n), *[(0, 0)] * (a.ndim - 1)))
     split = tuple(fill(a).reshape(blocks, images, *a.shape[1:]) for a in arrays)
     if add:
-        none = jnp.zeros_like(block(*(a[0] for a in split)))
+        total = jax.eval_shape(block, *(a[0] for a in split))
+        none = jnp.zeros(total.shape, total.dtype)
         return lax.scan(lambda total, few: (total + block(*few), None), none, split)[0]
     y = lax.scan(lambda _, few: (None, block(*few)), None, split)[1]
     return y.reshape(-1, *y.shape[2:])[:n]
@@ -169,16 +173,20 @@ def _over_images(block: Product, arrays: Sequence[Array], numbers: int, *, add: 
 def _correlate_each(x: Array, w: Array, axes: Axes, groups: int) -> Array:
     """`correlate` where every feature in is alone in its group: a sum over taps, element by element."""
     *taps, _, o = w.shape
-    x, w = pad(x, axes)[..., None], w.reshape(*taps, groups, o // groups)
+    dtype = x.dtype
+    wide = accumulator_dtype(dtype)
+    x, w = pad(x, axes)[..., None].astype(wide), w.reshape(*taps, groups, o // groups).astype(wide)
     y = reduce(jnp.add, (_seen(x, axes, j) * jnp.expand_dims(w[j], range(x.ndim - 2)) for j in _taps(axes)))
-    return y.reshape(*y.shape[:-2], o)
+    return y.reshape(*y.shape[:-2], o).astype(dtype)
 
 
 def _transpose_each(y: Array, w: Array, axes: Axes, groups: int) -> Array:
     """`transpose` where every feature of x is alone in its group."""
     *taps, _, o = w.shape
-    y, w = y.reshape(*y.shape[:-1], groups, o // groups), w.reshape(*taps, groups, o // groups)
-    return _spread(lambda j: (y * jnp.expand_dims(w[j], range(y.ndim - 2))).sum(-1), axes)
+    dtype = y.dtype
+    y, w = (a.reshape(*a.shape[:-1], groups, o // groups) for a in (y, w.reshape(*taps, o)))
+    y, w = y.astype(accumulator_dtype(dtype)), w.astype(accumulator_dtype(dtype))
+    return _spread(lambda j: (y * jnp.expand_dims(w[j], range(y.ndim - 2))).sum(-1), axes).astype(dtype)
 
 
 def _weigh_each(x: Array, y: Array, axes: Axes, groups: int) -> Array:

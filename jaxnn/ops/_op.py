@@ -109,7 +109,8 @@ class Op:
         """Apply the function, with its rule where one is installed and `plain()` is not in force."""
         self.check(*arrays, **settings)
         if self.installed and not _PLAIN.value:
-            return _with_rule(self, tuple(sorted(settings.items())))(*arrays)
+            keywords = sorted((name, as_tuples(value)) for name, value in settings.items())
+            return _with_rule(self, tuple(keywords))(*arrays)
         return self._plain(*arrays, **settings)
 
     def plain(self, *arrays: Any, **settings: Any) -> Any:
@@ -183,6 +184,15 @@ def pullback(function: Callable[..., Any], *args: Any, has_aux: bool = False) ->
 def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
     """Apply what `pullback` remembered; integers and keys get `None`."""
     return jax.tree.map(lambda d: None if d.dtype == float0 else d, backward(d_out))
+
+
+def as_tuples(setting: Any) -> Any:
+    """Return a setting that was given as a list as a tuple, which can be hashed; and so within.
+
+    >>> as_tuples([[1, 1], (0, 2)]), as_tuples("SAME")
+    (((1, 1), (0, 2)), 'SAME')
+    """
+    return tuple(map(as_tuples, setting)) if isinstance(setting, list | tuple) else setting
 
 
 @functools.cache

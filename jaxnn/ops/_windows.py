@@ -190,7 +190,8 @@ def transposed_windows(
 
     Raises:
         ShapeError: Nothing is left of an axis.
-        ValueError: A setting is not for these axes, or `extra` as large as the stride.
+        ValueError: A setting is not for these axes, or `extra` as large as the stride, or with a
+            padding that leaves none.
 
     >>> [axis.size for axis in transposed_windows((10, 8), (3, 2), stride=2)]
     [21, 16]
@@ -198,6 +199,9 @@ def transposed_windows(
     rank = len(counts)
     strides, dilations = per_axis(stride, rank, "stride"), per_axis(dilation, rank, "dilation")
     more = per_axis(extra, rank, "extra", least=0)
+    if any(more) and padding in ("SAME", "CAUSAL"):
+        raise ValueError(f"expected no extra with padding={padding!r}, because that makes a whole stride of positions "
+                         f"for every window already; got extra={extra}\n  hint: give padding as numbers")  # fmt: skip
     axes = []
     for q, k, s, d in zip(counts, per_axis(taps, rank, "window"), strides, dilations, strict=True):
         whole = padding in ("SAME", "CAUSAL")  # s outputs for every window

@@ -150,7 +150,7 @@ def overfit(
     >>> bool(history["loss"][-1] < 1e-3 < history["loss"][0])
     True
     """
-    ts = _between_epochs(train_state)
+    ts, metrics = _between_epochs(train_state), (metrics,) if callable(metrics) else tuple(metrics)
     plan = planned(
         trainer, ts, data, epochs=1, batch_size=batch_size, validation=None, metrics=metrics, stopping=None,
         shuffle=shuffle, drop_remainder=True,

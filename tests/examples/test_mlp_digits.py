@@ -18,6 +18,6 @@ def test_at_least_97_percent_of_digits_are_right(told, by_hand, tmp_path):
 
 def test_summary_comparison_and_history_are_printed(told):
     accuracy, output = told("mlp_digits", epochs=2, hidden=8, picture=None)
-    assert re.search(r"dense_0 +Dense\(8, w_init=he_normal\(\)\) +float32\[32,8\] +520 ", output)
+    assert re.search(r"dense_0 +Dense\(8, w_init=he_normal\(\)\) +float32\[32,8\] +1.0 KiB +520 ", output)
     assert re.search(r"^by_hand .* us ", output, re.M)
     assert re.search(r"^ +2  \d\.\d{4} +\d\.\d{4} +" + f"{accuracy:.4f}$", output, re.M)

@@ -98,7 +98,7 @@ def forgetful():
 # In parts, so that several workers share them.
 @pytest.mark.slow
 @pytest.mark.parametrize("part", range(10))
-def test_500_random_geometries_equal_xla_and_torch(part, x64, loose, monkeypatch):
+def test_500_random_geometries_equal_xla_and_torch(part, x64, loose, forgetful, monkeypatch):
     pytest.importorskip("torch")
     # So small that images go through the loop one by one or a few at a time, as large ones do.
     monkeypatch.setattr(products, "WORKSPACE", (2**21, 4096)[part % 2])
@@ -113,7 +113,7 @@ def test_500_random_geometries_equal_xla_and_torch(part, x64, loose, monkeypatch
 
 
 @pytest.mark.parametrize("blocks", ["one", "several"])
-def test_a_geometry_equals_xla_and_torch(blocks, x64, loose, monkeypatch):
+def test_a_geometry_equals_xla_and_torch(blocks, x64, loose, forgetful, monkeypatch):
     pytest.importorskip("torch")
     monkeypatch.setattr(products, "WORKSPACE", {"one": 2**21, "several": 2**15}[blocks])
     settings = {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2), "groups": 1}
@@ -314,12 +314,35 @@ def test_whole_numbers_are_refused(unannotated):
         conv(jnp.zeros((1, 4, 4, 1), jnp.int32), jnp.zeros((3, 3, 1, 1)))
 
 
+def test_two_dtypes_are_refused(unannotated):
+    with pytest.raises(TypeError, match=r"expected x and w of one dtype, .*got bfloat16 and float32: cast one of them"):
+        conv(jnp.zeros((1, 4, 4, 1), jnp.bfloat16), jnp.zeros((3, 3, 1, 1)))
+
+
+def test_a_second_call_compiles_nothing():
+    """Outside of any program, where every loop would be compiled on its own."""
+    x, w = jnp.ones((64, 16, 16, 16)), jnp.ones((3, 3, 16, 16))
+    conv(x, w)
+    with jax.no_tracing():
+        conv(x, w)
+
+
+def test_settings_may_be_lists(unannotated):
+    x, w = jnp.ones((1, 4, 4, 1)), jnp.ones((2, 2, 1, 1))
+    np.testing.assert_array_equal(conv(x, w, padding=[[1, 0], [0, 1]]), conv(x, w, padding=((1, 0), (0, 1))))
+    np.testing.assert_array_equal(nn.ops.max_pool(x, window=[2, 2]), nn.ops.max_pool(x, window=(2, 2)))
+    assert hash(nn.MaxPool([2, 2])) == hash(nn.MaxPool((2, 2)))
+    assert nn.Conv(3, [3, 3], padding=[[1, 1], [0, 2]]) == nn.Conv(3, (3, 3), padding=((1, 1), (0, 2)))
+
+
 def test_transposed_and_depthwise_refuse_too(unannotated):
     x = jnp.zeros((1, 4, 4, 3))
     with pytest.raises(nn.ShapeError, match=r"x of 5 features, .*because w is \(3, 3, 4, 5\)"):
         conv_transpose(x, jnp.zeros((3, 3, 4, 5)))
     with pytest.raises(ValueError, match=r"expected extra so small that no further window fits.*extra=2 with stride=2"):
-        conv_transpose(x, jnp.zeros((3, 3, 4, 3)), stride=2, extra=2)
+        conv_transpose(x, jnp.zeros((3, 3, 4, 3)), stride=2, padding=0, extra=2)
+    with pytest.raises(ValueError, match=r"expected no extra with padding='SAME'.*got extra=1"):
+        conv_transpose(x, jnp.zeros((3, 3, 4, 3)), stride=2, extra=1)
     with pytest.raises(nn.ShapeError, match="of their positions padding=9 takes away all"):
         conv_transpose(x, jnp.zeros((3, 3, 4, 3)), padding=9)
     with pytest.raises(nn.ShapeError, match=r"w of shape \(\*taps, 1, out\), because every feature"):

@@ -1,0 +1,72 @@
+"""A training workload, and what a contestant is that trains it."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import _timing
+import jax
+
+import jaxnn as nn
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What every contestant trains: each has the model written as its own users would write it."""
+
+    name: str
+    model: str  # in words
+    data: nn.Data  # NumPy: x float32, of images `(n, height, width, channels)`; y of shape (n,), int32
+    batch_size: int
+    epochs: int  # of one run
+    products: tuple[int, ...]  # multiplications in each layer, forward, of one example
+    jaxnn: nn.Layer
+    flax: Callable[[], Any]  # makes the module
+    pytorch: Callable[[], Any]  # likewise
+    learning_rate: float = 1e-3
+
+    @property
+    def steps(self) -> int:
+        """Steps of an epoch.
+
+        It is rounded up, and the last batch is short of examples where it does not come out even: PyTorch and
+        scikit-learn take a smaller one; flax fills it up from the beginning of the order; jaxnn does so too,
+        and weighs what fills it up with 0.
+        """
+        return math.ceil(self.data.examples / self.batch_size)
+
+    @property
+    def run_steps(self) -> int:
+        """Steps of a run."""
+        return self.epochs * self.steps
+
+    @property
+    def operations(self) -> int:
+        """Floating-point operations of a step: forward, by w and by x; but the first layer needs none by x."""
+        return 2 * self.batch_size * (3 * sum(self.products) - self.products[0])
+
+    @property
+    def moved(self) -> int:
+        """Bytes that Adam must move in a step: p, g, m, v read, and p, m, v written, 4 bytes each."""
+        params, _ = jax.eval_shape(self.jaxnn.init, jax.random.key(0), self.data.x[:1])
+        return 7 * 4 * nn.tree.count(params)
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: {self.data.examples} examples, {self.model}, batch {self.batch_size}, Adam,"
+            f" float32; {self.steps} steps an epoch, {self.epochs} epochs a run"
+        )
+
+
+Run: TypeAlias = Callable[[], float]
+"""A whole training run: it waits for its end, and returns the mean loss of its last epoch."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way to train the model of a workload."""
+
+    run: Run
+    parts: int  # by which the time of a run is divided: steps, or members
+    program: Callable[[], _timing.Program] = _timing.Program  # measures what takes its steps
