@@ -32,9 +32,10 @@ def jaxnn_fit(
         jax.block_until_ready(end)
         return float(history["loss"][-1])
 
-    return Contestant(
-        run, workload.run_steps, lambda: _timing.program(jax.jit(fit), begin(jax.random.key(0), data.x), data)
-    )
+    def program() -> _timing.Program:
+        return _timing.program(jax.jit(fit), jax.eval_shape(begin, jax.random.key(0), data.x), data)
+
+    return Contestant(run, workload.run_steps, program)
 
 
 def flax_functions(workload: Workload) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -84,7 +85,7 @@ def flax_batches(workload: Workload) -> Contestant:
 
     def program() -> _timing.Program:
         batch = x[: workload.batch_size], y[: workload.batch_size]
-        return _timing.program(step, begin(jax.random.key(0)), *batch)
+        return _timing.program(step, jax.eval_shape(begin, jax.random.key(0)), *batch)
 
     return Contestant(run, workload.run_steps, program)
 
@@ -108,10 +109,11 @@ def flax_rows(workload: Workload) -> Contestant:
         jax.block_until_ready(state)
         return float(np.mean(losses))
 
-    rows = np.arange(workload.batch_size, dtype=np.int32)
-    return Contestant(
-        run, workload.run_steps, lambda: _timing.program(picking_step, begin(jax.random.key(0)), x, y, rows)
-    )
+    def program() -> _timing.Program:
+        rows = np.arange(workload.batch_size, dtype=np.int32)
+        return _timing.program(picking_step, jax.eval_shape(begin, jax.random.key(0)), x, y, rows)
+
+    return Contestant(run, workload.run_steps, program)
 
 
 def orders(workload: Workload) -> Iterator[np.ndarray]:
@@ -142,9 +144,10 @@ def flax_scan(workload: Workload) -> Contestant:
         jax.block_until_ready(state)
         return float(losses[-1])
 
-    return Contestant(
-        run, workload.run_steps, lambda: _timing.program(train, begin(jax.random.key(0)), x, y, jax.random.key(1))
-    )
+    def program() -> _timing.Program:
+        return _timing.program(train, jax.eval_shape(begin, jax.random.key(0)), x, y, jax.random.key(1))
+
+    return Contestant(run, workload.run_steps, program)
 
 
 def pytorch(
