@@ -1,6 +1,7 @@
 """Summary of a model: what each layer puts out, what it costs and what it sees, without computing anything."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple, final
 
 import jax
@@ -42,7 +43,7 @@ class Summary:
     state: int  # elements of what layers carry but do not learn
     multiply_adds: int  # in inference, for all of x
     activations: int  # bytes of what all rows put out
-    remembered: int | None  # bytes that `fwd` in training keeps for `bwd`, beside x and parameters; None if it fails
+    remembered: int | None  # bytes that `fwd` keeps for `bwd`, beside x and parameters; None if not trainable
     examples: int  # in x
 
     def __str__(self) -> str:
@@ -91,7 +92,12 @@ def summary(model: LayerLike, x: Any) -> Summary:
 
         Below it stand the totals, and the bytes that a training step remembers between forward and backward: each
         array that the model's `fwd` keeps for its `bwd`, once, beside x and the parameters. A compiler may do better.
-        If `fwd` fails, as with a function that JAX cannot differentiate, it says `not trainable`.
+        Of a model that runs but has no derivative in JAX, or says by NotImplementedError that it does not train, it
+        says `not trainable`.
+
+    Raises:
+        ShapeError: A layer cannot take what the one before it gives.
+        Exception: Whatever a layer raises, in inference or in training.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> nn.summary(nn.serial(nn.Dense(64), nn.relu, nn.Dense(10)), jnp.zeros((32, 784)))
@@ -159,13 +165,24 @@ def _seen(program: Any, params: Any, state: Any, x: Any) -> dict[str, Seen]:
 
 
 def _remembered(layer: Layer, params: Any, state: Any, x: Any) -> int | None:
-    def residuals(params, state, x):
-        return layer.fwd(params, state, x, key=jax.random.key(0), train=True)[1]
+    """The bytes that `fwd` keeps in training; `None` if the model is one that is only ever applied."""
+
+    def residuals(fwd):
+        trained = lambda params, state, x: fwd(params, state, x, key=jax.random.key(0), train=True)[1]
+        return jax.make_jaxpr(trained)(params, state, x).jaxpr
 
     try:
-        return nbytes_out(jax.make_jaxpr(residuals)(params, state, x).jaxpr)
-    except Exception:  # a model that is only ever applied has a summary too
+        return nbytes_out(residuals(layer.fwd))
+    except NotImplementedError:  # JAX knows no derivative of an operation, or a layer no training
         return None
+    except ValueError:
+        # So says JAX of callbacks. But if it can differentiate what `apply` does, it was not JAX that said so.
+        jax.eval_shape(lambda *a: layer.apply(*a, key=jax.random.key(0), train=True), params, state, x)
+        try:
+            residuals(partial(Layer.fwd, layer))
+        except ValueError:
+            return None
+        raise
 
 
 def _copies(calls: list[Call], path: str) -> int:

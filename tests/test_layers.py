@@ -1,6 +1,7 @@
 """Layers as people hold them wrong: what is refused, where, and with what to do instead; and freezing."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import chex
 import jax
@@ -235,3 +236,24 @@ def test_running_statistics_move_towards_the_batch():
     np.testing.assert_allclose(state["mean"], x.mean(0), rtol=1e-5)
     np.testing.assert_allclose(state["var"], x.var(0), rtol=1e-5)
     np.testing.assert_allclose(layer.apply(params, state, x)[0], y, atol=1e-4)
+
+
+def test_an_op_layer_takes_its_settings_from_fields_and_needs_init_only_for_parameters(key):
+    @dataclass(frozen=True, repr=False)
+    class Softmax(nn.layers.OpLayer):
+        axis: int = -1
+        unused: int = 3
+        op: ClassVar = nn.softmax
+
+    x = jnp.arange(6.0).reshape(2, 3)
+    assert Softmax(0).settings == {"axis": 0}
+    assert Softmax().init(key, x) == ({}, {})
+    np.testing.assert_array_equal(Softmax(0).apply({}, {}, x)[0], nn.softmax(x, axis=0))
+
+    @dataclass(frozen=True, repr=False)
+    class Linear(nn.layers.OpLayer):
+        op: ClassVar = nn.ops.linear
+        arrays: ClassVar = ("x", "w", "b")
+
+    with pytest.raises(TypeError, match="expected Linear to define init, because it has the parameters w, b; got none"):
+        Linear().init(key, x)

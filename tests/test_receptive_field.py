@@ -48,8 +48,8 @@ def test_a_chain_follows_the_recursion_both_ways(windows, padding):
     size, jump = recursion(windows)
     assert (field.size, field.jump) == ((size, size), (jump, jump))
     assert backwards(windows) == size
-    pools = [nn.AveragePool(k, s, padding=padding) for k, s, _ in windows]
-    largest = [nn.MaxPool(k, s, padding=padding) for k, s, _ in windows]
+    pools = [nn.AveragePool(k, stride=s, padding=padding) for k, s, _ in windows]
+    largest = [nn.MaxPool(k, stride=s, padding=padding) for k, s, _ in windows]
     size, jump = recursion([(k, s, 1) for k, s, _ in windows])
     for model in (nn.serial(*pools), nn.serial(*largest)):
         field = nn.receptive_field(model, image(200))
@@ -185,7 +185,7 @@ def resnet(*counts):
         nn.serial(*[bottleneck(project=i == 0) for i in range(n - 1)], bottleneck(stride, project=stride > 1))
         for n, stride in zip(counts, (2, 2, 2, 1), strict=True)
     ]
-    return nn.serial(conv_block(8, 7, 2), nn.MaxPool(3, 2, padding="SAME"), *stages)
+    return nn.serial(conv_block(8, 7, 2), nn.MaxPool(3, stride=2, padding="SAME"), *stages)
 
 
 @pytest.mark.parametrize(
@@ -215,10 +215,10 @@ def unet(up):
     ("model", "group"),
     [
         (nn.serial(nn.Conv(3, (3, 2), stride=2), nn.AveragePool(2), nn.Conv(2, 3, dilation=2)), 0),
-        (nn.serial(nn.residual(nn.Conv(2, 3)), nn.AveragePool(3, 2, padding="SAME")), 0),
+        (nn.serial(nn.residual(nn.Conv(2, 3)), nn.AveragePool(3, stride=2, padding="SAME")), 0),
         (nn.serial(nn.Conv(2, 4, stride=2), nn.ConvTranspose(2, 3, stride=2), nn.Conv(2, 3)), 2),
         (nn.serial(nn.Conv(2, 3, stride=2), nn.ConvTranspose(2, 2, stride=2)), 2),
-        (nn.serial(nn.Conv(2, 3, stride=2), nn.ConvTranspose(2, 2, stride=3), nn.AveragePool(3, 1)), 2),
+        (nn.serial(nn.Conv(2, 3, stride=2), nn.ConvTranspose(2, 2, stride=3), nn.AveragePool(3, stride=1)), 2),
         (unet(nn.ConvTranspose(2, 2, stride=2)), 4),
         (unet(nn.ConvTranspose(2, (3, 4), stride=2)), 4),
         (unet(twice_as_large), 4),

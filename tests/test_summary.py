@@ -187,13 +187,54 @@ def test_a_layer_with_jaxs_backward_remembers_what_jax_does():
     assert nn.summary(nn.serial(nn.Dense(8), jnp.sin), X).remembered == 2 * 8 * 4  # its cosine
 
 
-def test_a_model_that_cannot_be_trained_has_a_summary_too():
-    def looked_up(x):
-        return jax.pure_callback(np.sign, x, x)
+def looked_up(x):
+    return jax.pure_callback(np.sign, x, x)
 
-    summary = nn.summary(nn.serial(nn.Dense(3), looked_up), X)
+
+def without_rule(x):
+    return jnp.nextafter(x, x)
+
+
+class Failing(nn.Layer):
+    """A layer that raises an error of some kind: in training, or in its backward's own forward."""
+
+    def __init__(self, error, *, only_in_fwd):
+        self.error, self.only_in_fwd = error, only_in_fwd
+
+    def init(self, key, x):
+        return {}, {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        if train and not self.only_in_fwd:
+            raise self.error
+        return x, state
+
+    def fwd(self, params, state, x, *, key=None, train=False):
+        raise self.error
+
+    def bwd(self, residuals, dy):
+        return {}, dy
+
+
+@pytest.mark.parametrize(
+    "model",
+    [looked_up, without_rule, Failing(NotImplementedError("inference only"), only_in_fwd=False)],
+    ids=["a callback", "no rule", "a layer that says so"],
+)
+def test_a_model_that_cannot_be_trained_has_a_summary_too(model):
+    summary = nn.summary(nn.serial(nn.Dense(3), model), X)
     assert summary.remembered is None
     assert str(summary).endswith("48 mult-adds (24 an example); 48 B of outputs; not trainable")
+
+
+@pytest.mark.parametrize("only_in_fwd", [True, False])
+@pytest.mark.parametrize("error", [TypeError, ValueError, KeyError, ZeroDivisionError, nn.ShapeError])
+def test_a_mistake_in_a_layer_is_none_of_being_trainable(error, only_in_fwd):
+    raised = nn.ShapeError("x of another shape", why="of this test", got=()) if error is nn.ShapeError else error("oh")
+    with pytest.raises(error) as caught:
+        nn.summary(nn.serial(nn.Dense(3), Failing(raised, only_in_fwd=only_in_fwd)), X)
+    assert caught.value is raised
+    assert "in failing_0: Failing()" in "\n".join(raised.__notes__)
 
 
 def test_what_is_seen_stands_in_rows_of_images_and_sequences_only():

@@ -31,7 +31,7 @@ def test_cnn_1_output_size(n, k, s, p):
     expected = (n + 2 * p - k) // s + 1
     assert sizes(nn.Conv(1, k, stride=s, padding=p), image(n, n, 1)) == [n, expected]
     if p < k:
-        assert sizes(nn.MaxPool(k, s, padding=p), image(n, n, 1)) == [n, expected]
+        assert sizes(nn.MaxPool(k, stride=s, padding=p), image(n, n, 1)) == [n, expected]
 
 
 @pytest.mark.parametrize("side", [3, 28, 224])

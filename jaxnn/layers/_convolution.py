@@ -1,5 +1,6 @@
 """Convolution layers: weights that are shared by all positions of an image, a sequence or a volume."""
 
+from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, ClassVar, final
 
@@ -9,12 +10,9 @@ from jaxnn.errors import ShapeError
 from jaxnn.initializers import Initializer, lecun_normal, zeros
 from jaxnn.layers._layer import OpLayer, parameter_dtype
 from jaxnn.ops import Op, conv, conv_transpose, depthwise_conv
-from jaxnn.ops._convolution import check_groups
-from jaxnn.ops._windows import Padding, per_axis
+from jaxnn.ops._convolution import check_groups, check_positions
+from jaxnn.ops._windows import Each, Padding, per_axis
 from jaxnn.typing import Key, Params
-
-Each = int | tuple[int, ...]
-"""One number for all spatial axes, or one for each."""
 
 
 @final
@@ -27,10 +25,12 @@ class Conv(OpLayer):
     Parameters: `w`, `(*window, in / groups, features)`; `b`, `(features,)`.
 
     Attributes:
-        features: Number of outputs at each position.
-        window: Size of w along each spatial axis, such as `(3, 3)`; a number for the same along all of x's.
+        features: Number of outputs at each position, also called channels or filters.
+        window: Size of w along each spatial axis, such as `(3, 3)`; a number for the same along all of x's. flax,
+            Keras and PyTorch call it `kernel_size`.
         stride: Positions from one window to the next.
-        padding: `"SAME"` (as in flax; Keras has `"valid"`), `"VALID"`, `"CAUSAL"`, or numbers; see `nn.ops.conv`.
+        padding: `"SAME"` (as in flax; Keras has `"valid"`), `"SAME_LOWER"`, `"VALID"`, `"CAUSAL"`, `"CIRCULAR"`,
+            `"REFLECT"`, or numbers; see `nn.ops.conv`.
         dilation: Positions from one tap of the window to the next.
         groups: So many groups of features that do not see each other.
         bias: Whether there is a b. Leave it out before a `BatchNorm`, which subtracts it again.
@@ -40,7 +40,7 @@ class Conv(OpLayer):
     Raises:
         ShapeError: x has not as many spatial axes as the window; a window is larger than x with its padding; the
             features are not those it was initialised for.
-        ValueError: Groups do not divide the features.
+        ValueError: Groups do not divide the features; a setting does not count, or is not for these axes.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.Conv(20, (3, 3)), jnp.zeros((8, 28, 28, 3))
@@ -69,12 +69,9 @@ class Conv(OpLayer):
     def parameters(self) -> tuple[str, ...]:
         return ("w", "b") if self.bias else ("w",)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation, "groups": self.groups}
-
     def init(self, key, x):
         taps = _taps(self.window, x)
+        _check_count(self.features, "features")
         check_groups(self.groups, x.shape[-1], self.features)
         return _draw(self, key, (*taps, x.shape[-1] // self.groups, self.features), self.features, x)
 
@@ -84,13 +81,13 @@ class Conv(OpLayer):
 class DepthwiseConv(OpLayer):
     """Convolution of every feature by itself, into one or more; followed by a `Conv(..., 1)` a separable one.
 
-    Parameters: `w`, `(*window, 1, in * multiplier)`; `b`, `(in * multiplier,)`.
+    Parameters: `w`, `(*window, 1, in * multiplier)`; `b`, `(in * multiplier,)`. Features are also called channels.
 
     Attributes:
-        window: Size of w along each spatial axis; a number for the same along all of x's.
+        window: Size of w along each spatial axis; a number for the same along all of x's. Elsewhere `kernel_size`.
         multiplier: Features out for each feature in.
         stride: Positions from one window to the next.
-        padding: `"SAME"`, `"VALID"`, `"CAUSAL"`, or numbers; see `nn.ops.conv`.
+        padding: As for `Conv`.
         dilation: Positions from one tap of the window to the next.
         bias: Whether there is a b.
         w_init: Initialiser of w.
@@ -98,6 +95,7 @@ class DepthwiseConv(OpLayer):
 
     Raises:
         ShapeError: As for `Conv`.
+        ValueError: A setting does not count, or is not for these axes.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> separable = nn.serial(nn.DepthwiseConv(3, bias=False), nn.Conv(64, 1))
@@ -125,13 +123,11 @@ class DepthwiseConv(OpLayer):
     def parameters(self) -> tuple[str, ...]:
         return ("w", "b") if self.bias else ("w",)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {"stride": self.stride, "padding": self.padding, "dilation": self.dilation}
-
     def init(self, key, x):
+        taps = _taps(self.window, x)
+        _check_count(self.multiplier, "multiplier")
         out = x.shape[-1] * self.multiplier
-        return _draw(self, key, (*_taps(self.window, x), 1, out), out, x)
+        return _draw(self, key, (*taps, 1, out), out, x)
 
 
 @final
@@ -142,12 +138,13 @@ class ConvTranspose(OpLayer):
     Parameters: `w`, `(*window, features / groups, in)`, as in Keras; `b`, `(features,)`.
 
     Attributes:
-        features: Number of outputs at each position.
-        window: Size of w along each spatial axis; a number for the same along all of x's. Where the stride does
-            not divide it, outputs are reached by different numbers of taps, which shows as a checkerboard.
+        features: Number of outputs at each position, also called channels or filters.
+        window: Size of w along each spatial axis; a number for the same along all of x's. Elsewhere `kernel_size`.
+            Where the stride does not divide it, outputs are reached by different numbers of taps, which shows as a
+            checkerboard.
         stride: By which x is enlarged.
-        padding: `"SAME"` for stride * n outputs, `"VALID"` for all that are reached, `"CAUSAL"`, or numbers of
-            outputs to take away; see `nn.ops.conv_transpose`.
+        padding: `"SAME"` for stride * n outputs, `"VALID"` for all that are reached, numbers of outputs to take
+            away, and others; see `nn.ops.conv_transpose`.
         dilation: Positions from one tap of the window to the next.
         groups: So many groups of features that do not see each other.
         extra: Outputs more at the end: PyTorch's `output_padding`.
@@ -157,7 +154,7 @@ class ConvTranspose(OpLayer):
 
     Raises:
         ShapeError: As for `Conv`.
-        ValueError: Groups do not divide the features.
+        ValueError: Groups do not divide the features; a setting does not count, or is not for these axes.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.ConvTranspose(16, (4, 4), stride=2), jnp.zeros((8, 7, 7, 32))
@@ -187,18 +184,9 @@ class ConvTranspose(OpLayer):
     def parameters(self) -> tuple[str, ...]:
         return ("w", "b") if self.bias else ("w",)
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        return {
-            "stride": self.stride,
-            "padding": self.padding,
-            "dilation": self.dilation,
-            "groups": self.groups,
-            "extra": self.extra,
-        }
-
     def init(self, key, x):
         taps, g = _taps(self.window, x), self.groups
+        _check_count(self.features, "features")
         check_groups(g, x.shape[-1], self.features)
         params, state = _draw(self, key, (*taps, x.shape[-1] // g, self.features), self.features, x)
         w = params["w"].reshape(*taps, x.shape[-1] // g, g, self.features // g).swapaxes(-1, -3)
@@ -214,15 +202,23 @@ def _draw(layer: Any, key: Key, shape: tuple[int, ...], features: int, x: Any) -
     return params, {}
 
 
+def _check_count(count: Any, name: str) -> None:
+    """Raise an error unless a setting counts features."""
+    if not isinstance(count, int) or isinstance(count, bool) or count < 1:
+        raise ValueError(f"expected {name} as a whole number of at least 1, because it counts outputs; got {count!r}")
+
+
 def _taps(window: Each, x: Any) -> tuple[int, ...]:
     """The size of the window along each of x's spatial axes."""
-    rank = x.ndim - 2 if isinstance(window, int) else len(window)
+    own = len(tuple(window)) if isinstance(window, Iterable) else None
+    rank = x.ndim - 2 if own is None else own
     if rank < 1 or x.ndim != rank + 2:
-        axes = "at least one spatial axis" if isinstance(window, int) else f"{rank} spatial axes"
+        axes = "at least one spatial axis" if own is None else f"{rank} spatial axes"
         raise ShapeError(
             f"x of shape (batch, ..., features) with {axes}",
             why=f"the window is {window}",
             got=tuple(x.shape),
             hint="images without colour need an axis of one feature: x[..., None]" if x.ndim == rank + 1 else None,
         )
+    check_positions(x.shape)
     return per_axis(window, rank, "window")

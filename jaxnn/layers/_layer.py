@@ -14,7 +14,7 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxnn.errors import describe, is_array, located
 from jaxnn.ops import Op, add, concatenate
-from jaxnn.ops._op import as_tuples, pull, pullback
+from jaxnn.ops._op import pull, pullback, static
 from jaxnn.typing import Array, Key, Params, Residuals, State
 
 
@@ -111,7 +111,8 @@ class OpLayer(Layer):
     """A layer that wires one op to its input and its named parameters, and so has all three.
 
     A subclass states `op`; `arrays`, the op's arrays by name, where `"x"` is the input and any other name a
-    parameter; and, if these settings leave some of them out, which `parameters` there are.
+    parameter; and, if these settings leave some of them out, which `parameters` there are. Fields that are named
+    like a setting of the op are that setting. Without parameters it needs no `init`.
 
     Raises:
         ValueError: The parameters do not have these names.
@@ -122,9 +123,7 @@ class OpLayer(Layer):
 
     def __post_init__(self) -> None:
         for setting in fields(self) if is_dataclass(self) else ():
-            value = getattr(self, setting.name)
-            if isinstance(value, list | tuple):  # lists cannot be hashed, and a layer must be
-                object.__setattr__(self, setting.name, as_tuples(value))
+            object.__setattr__(self, setting.name, static(getattr(self, setting.name)))
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -134,11 +133,19 @@ class OpLayer(Layer):
     @property
     def settings(self) -> dict[str, Any]:
         """The op's keyword settings."""
-        return {}
+        names = (setting.name for setting in fields(self)) if is_dataclass(self) else ()
+        return {name: getattr(self, name) for name in names if name in self.op.keywords}
 
     @property
     def hand(self) -> bool:
         return self.op.hand
+
+    def init(self, key: Key, x: Any) -> tuple[Params, State]:
+        del key, x
+        if self.parameters:
+            raise TypeError(f"expected {type(self).__name__} to define init, because it has the parameters "
+                            f"{', '.join(self.parameters)}; got none")  # fmt: skip
+        return {}, {}
 
     def apply(self, params, state, x, *, key=None, train=False):
         del key, train
@@ -166,16 +173,12 @@ class Unary(OpLayer):
 
     op: Op  # pyright: ignore[reportIncompatibleVariableOverride]
 
-    def init(self, key, x):
-        del key, x
-        return {}, {}
-
     @property
     def name(self) -> str:
         return self.op.name
 
     def __repr__(self) -> str:
-        return self.op.name
+        return repr(self.op)
 
 
 @final

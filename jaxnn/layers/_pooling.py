@@ -9,22 +9,22 @@ from typing import ClassVar, final
 
 from jaxnn.layers._layer import OpLayer
 from jaxnn.ops import Op, adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
-from jaxnn.ops._pooling import PerAxis
-from jaxnn.ops._windows import Padding
+from jaxnn.ops._windows import Each, Padding
 
 
 @final
 @dataclass(frozen=True, repr=False)
 class MaxPool(OpLayer):
-    """Largest element of each window of `(batch, *spatial, channels)`, in every channel by itself.
+    """Largest element of each window of `(batch, *n, features)`, in every feature, or channel, by itself.
 
     Where elements are equal the first, in row-major order, gets the gradient.
 
     Attributes:
-        window: Size along each spatial axis, such as `(2, 2)`; a number means all of them.
+        window: Size along each spatial axis, such as `(2, 2)`; a number means all of them. Keras calls it
+            `pool_size`, PyTorch `kernel_size`.
         stride: Steps between windows; `None` for the window's size, as in Keras and PyTorch. flax.linen has 1.
-        padding: `"VALID"` for none; `"SAME"` for out = ceil(n / stride); or positions before and after each
-            axis. It is never the largest.
+        padding: `"VALID"` for none; `"SAME"` for ceil(n / stride) outputs, the odd position after, or with
+            `"SAME_LOWER"` before; or positions before and after each axis. It is never the largest.
 
     Raises:
         ShapeError: The input has other spatial axes than the window, or one that is smaller than it.
@@ -37,31 +37,25 @@ class MaxPool(OpLayer):
     Source: Ranzato et al., "Unsupervised learning of invariant feature hierarchies" (2007).
     """
 
-    window: PerAxis
-    stride: PerAxis | None = None
+    window: Each
     _: KW_ONLY
+    stride: Each | None = None
     padding: Padding = "VALID"
 
     op: ClassVar[Op] = max_pool
-
-    @property
-    def settings(self):
-        return {"window": self.window, "stride": self.stride, "padding": self.padding}
-
-    def init(self, key, x):
-        del key, x
-        return {}, {}
 
 
 @final
 @dataclass(frozen=True, repr=False)
 class AveragePool(OpLayer):
-    """Mean of each window of `(batch, *spatial, channels)`, in every channel by itself.
+    """Mean of each window of `(batch, *n, features)`, in every feature, or channel, by itself.
 
     Attributes:
-        window: Size along each spatial axis, such as `(2, 2)`; a number means all of them.
+        window: Size along each spatial axis, such as `(2, 2)`; a number means all of them. Keras calls it
+            `pool_size`, PyTorch `kernel_size`.
         stride: Steps between windows; `None` for the window's size, as in Keras and PyTorch. flax.linen has 1.
-        padding: `"VALID"` for none; `"SAME"` for out = ceil(n / stride); or positions before and after each axis.
+        padding: `"VALID"` for none; `"SAME"` for ceil(n / stride) outputs, the odd position after, or with
+            `"SAME_LOWER"` before; or positions before and after each axis.
         count_padding: Whether padding counts, as zeros, as it does in flax.linen and PyTorch unless told
             otherwise. Keras and TensorFlow average what is there.
 
@@ -69,38 +63,25 @@ class AveragePool(OpLayer):
         ShapeError: The input has other spatial axes than the window, or one that is smaller than it.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
-    >>> nn.AveragePool(3, 1, padding="SAME").apply({}, {}, jnp.arange(6.0).reshape(1, 6, 1))[0][0, :, 0]
+    >>> nn.AveragePool(3, stride=1, padding="SAME").apply({}, {}, jnp.arange(6.0).reshape(1, 6, 1))[0][0, :, 0]
     Array([0.5, 1. , 2. , 3. , 4. , 4.5], dtype=float32)
 
     Source: LeCun et al., "Gradient-based learning applied to document recognition" (1998), without its weights.
     """
 
-    window: PerAxis
-    stride: PerAxis | None = None
+    window: Each
     _: KW_ONLY
+    stride: Each | None = None
     padding: Padding = "VALID"
     count_padding: bool = False
 
     op: ClassVar[Op] = average_pool
 
-    @property
-    def settings(self):
-        return {
-            "window": self.window,
-            "stride": self.stride,
-            "padding": self.padding,
-            "count_padding": self.count_padding,
-        }
-
-    def init(self, key, x):
-        del key, x
-        return {}, {}
-
 
 @final
 @dataclass(frozen=True, repr=False)
 class AdaptiveMaxPool(OpLayer):
-    """Largest element of each of `size` parts of each spatial axis, whatever its length.
+    """Largest element of each of `size` parts of each spatial axis, whatever its length, in every feature (channel).
 
     Attributes:
         size: Parts of each spatial axis, such as `(7, 7)`; a number means as many of all of them.
@@ -115,23 +96,15 @@ class AdaptiveMaxPool(OpLayer):
     Source: the windows of PyTorch's AdaptiveMaxPool.
     """
 
-    size: PerAxis
+    size: Each
 
     op: ClassVar[Op] = adaptive_max_pool
-
-    @property
-    def settings(self):
-        return {"size": self.size}
-
-    def init(self, key, x):
-        del key, x
-        return {}, {}
 
 
 @final
 @dataclass(frozen=True, repr=False)
 class AdaptiveAveragePool(OpLayer):
-    """Mean of each of `size` parts of each spatial axis, whatever its length.
+    """Mean of each of `size` parts of each spatial axis, whatever its length, in every feature (channel).
 
     Attributes:
         size: Parts of each spatial axis, such as `(7, 7)`; a number means as many of all of them.
@@ -146,14 +119,6 @@ class AdaptiveAveragePool(OpLayer):
     Source: the windows of PyTorch's AdaptiveAvgPool.
     """
 
-    size: PerAxis
+    size: Each
 
     op: ClassVar[Op] = adaptive_average_pool
-
-    @property
-    def settings(self):
-        return {"size": self.size}
-
-    def init(self, key, x):
-        del key, x
-        return {}, {}

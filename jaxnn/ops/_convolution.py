@@ -1,8 +1,9 @@
 """Convolution, and the transposed convolution that is its backward.
 
-Dimensions: `batch`; one spatial axis or several, `n` positions and `q` windows; `in` and `out` features, last.
-What windows are, and how stride, padding and dilation place them, stands in `_windows.py`; the three bilinear maps
-that both ops and their backwards are made of in `_correlation.py`.
+Dimensions: `batch`; one spatial axis or several, `n` positions and `q` windows; `in` and `out` features (also called
+channels), last. What windows are, and how stride, padding and dilation place them, stands in `_windows.py`; paddings
+that repeat x in `_edges.py`; the three bilinear maps that the ops and their backwards are made of in
+`_correlation.py`, whose rules are installed: forward-mode derivatives need `nn.plain()`.
 """
 
 from collections.abc import Sequence
@@ -12,41 +13,73 @@ from jaxtyping import Float
 
 from jaxnn.errors import ShapeError
 from jaxnn.ops import _correlation
+from jaxnn.ops._edges import fold, surround, windows_within
 from jaxnn.ops._op import op, shape_only
-from jaxnn.ops._windows import Padding, transposed_windows, windows
+from jaxnn.ops._windows import Each, Padding, transposed_windows, windows
 from jaxnn.typing import AnyArray, Array
 
-Each = int | Sequence[int]
-"""One number for all spatial axes, or one for each."""
 
-
-def _check(x: AnyArray, w: AnyArray, b: AnyArray | None, groups: int, *, features: tuple[int, int, int]) -> None:
-    """Check what x, w and b are to each other; `features` are those of x, of y and of b as w has them."""
-    taps, wanted, out = w.shape[:-2], features[0], features[2]
-    if w.ndim < 3 or x.ndim != w.ndim:
-        spatial = ", ".join(f"n{axis}" for axis in range(len(taps))) if w.ndim > 2 else "..."
-        raise ShapeError(
-            f"x of shape (batch, {spatial}, features)",
-            why=f"w is {tuple(w.shape)}, which has {len(taps)} spatial axes",
-            got=tuple(x.shape),
-            hint="images without colour need an axis of one feature: x[..., None]" if x.ndim == w.ndim - 1 else None,
-        )
+def _check(x: AnyArray, w: AnyArray, b: AnyArray | None, groups: int, *, transposed: bool = False) -> None:
+    """Check what x, w and b are to each other; w is of (in, out) features, or if transposed (out, in)."""
+    _check_ranks(x, w, "out, in" if transposed else "in, out")
+    check_positions(x.shape)
+    if 0 in w.shape:
+        raise ShapeError("w without an empty axis", why="y sums over its taps and features", got=tuple(w.shape))
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise TypeError(f"expected floating x, because it is weighed and added up; got {x.dtype}: cast it first")
     if x.dtype != w.dtype:
         raise TypeError(f"expected x and w of one dtype, because they are multiplied; got {x.dtype} and {w.dtype}: "
                         "cast one of them")  # fmt: skip
-    check_groups(groups, features[0], features[1])
-    if x.shape[-1] != wanted:
-        grouped = f" for each of {groups} groups" if groups > 1 else ""
+    check_groups(groups)
+    # What of w is one group's: features in of a convolution, features out of a transposed one.
+    own, whole = w.shape[-2] * groups, w.shape[-1]
+    i, o = (whole, own) if transposed else (own, whole)
+    check_groups(groups, i, o)
+    if x.shape[-1] != i:
+        grouped = f" for each of {groups} groups" if groups > 1 and not transposed else ""
         raise ShapeError(
-            f"x of {wanted} features, (batch, ..., {wanted})",
-            why=f"w is {tuple(w.shape)}: {wanted // groups} features in{grouped}",
+            f"x of {i} features, (batch, ..., {i})",
+            why=f"w is {tuple(w.shape)}: {whole if transposed else w.shape[-2]} features in{grouped}",
             got=tuple(x.shape),
-            hint="features come last; move them there with jnp.moveaxis(x, 1, -1)" if x.shape[1] == wanted else None,
+            hint=_features_elsewhere(x.shape, i),
         )
-    if b is not None and b.shape != (out,):
-        raise ShapeError(f"b of shape ({out},)", why=f"w is {tuple(w.shape)}", got=tuple(b.shape))
+    if b is not None and b.shape != (o,):
+        raise ShapeError(f"b of shape ({o},)", why=f"w is {tuple(w.shape)}: {o} features out", got=tuple(b.shape))
+
+
+def _check_ranks(x: AnyArray, w: AnyArray, features: str) -> None:
+    rank, own = x.ndim - 2, w.ndim - 2
+    if own < 1 or own < rank:
+        taps = ", ".join(f"k{axis}" for axis in range(rank)) if rank > 0 else "*taps"
+        raise ShapeError(
+            f"w of shape ({taps}, {features})",
+            why=f"x is {tuple(x.shape)}: {rank} spatial axes" if rank > 0 else "windows lie along spatial axes",
+            got=tuple(w.shape),
+            hint="if it is x that has axes too many, fold them into the batch" if own > 0 else None,
+        )
+    if rank < own:
+        raise ShapeError(
+            f"x of shape (batch, {', '.join(f'n{axis}' for axis in range(own))}, features)",
+            why=f"w is {tuple(w.shape)}, which has {own} spatial axes",
+            got=tuple(x.shape),
+            hint="images without colour need an axis of one feature: x[..., None]" if rank == own - 1 else None,
+        )
+
+
+def check_positions(shape: Sequence[int]) -> None:
+    """Raise an error if there is nothing along a spatial axis, or no feature."""
+    if 0 in shape[1:]:
+        raise ShapeError(
+            "x of at least one feature, and at least one position along each spatial axis",
+            why="there is nothing to convolve",
+            got=tuple(shape),
+        )
+
+
+def _features_elsewhere(shape: Sequence[int], features: int) -> str | None:
+    """A hint, if just one of the spatial axes is as long as the axis of features should be."""
+    axes = [axis for axis, n in enumerate(shape) if n == features and 0 < axis < len(shape) - 1]
+    return f"features come last; move them there with jnp.moveaxis(x, {axes[0]}, -1)" if len(axes) == 1 else None
 
 
 def _check_conv(
@@ -59,9 +92,8 @@ def _check_conv(
     dilation: Each = 1,
     groups: int = 1,
 ) -> None:
-    *taps, i, o = w.shape if w.ndim > 1 else (0, 0)
-    _check(x, w, b, groups, features=(i * groups, o, o))
-    windows(x.shape[1:-1], taps, stride=stride, padding=padding, dilation=dilation)
+    _check(x, w, b, groups)
+    windows(x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation)
 
 
 @op(_check_conv)
@@ -86,9 +118,11 @@ def conv(
         w: Weights, `(*taps, in / groups, out)`, as in flax and Keras; PyTorch's are `(out, in / groups, *taps)`.
         b: Bias, `(out,)`, or `None`.
         stride: s, positions from one window to the next.
-        padding: `"SAME"` for ceil(n / s) outputs, the odd position of padding at the end (with a stride, PyTorch's
-            `padding=k // 2` puts it at the front); `"VALID"` for none; `"CAUSAL"`, on one axis, so that no output
-            depends on what comes after it; or numbers, one for all ends, one for each axis, or a pair for each.
+        padding: `"SAME"` for ceil(n / s) outputs, the odd position of padding at the end, or with `"SAME_LOWER"` at
+            the front (where PyTorch's `padding=k // 2` with a stride has it); `"VALID"` for none; `"CAUSAL"`, on one
+            axis, so that no output depends on what comes after it; or numbers, one for all ends, one for each axis,
+            or a pair for each. All that is zeros. `"CIRCULAR"` and `"REFLECT"`, as in flax, give ceil(n / s) outputs
+            of an x that goes round, or is mirrored at its ends.
         dilation: d, positions from one tap to the next.
         groups: Features are split into so many groups, which do not see each other; as many as there are features
             is a depthwise convolution, whose `out` may be any multiple of `in`. (On a CPU narrow groups are multiplied
@@ -98,9 +132,12 @@ def conv(
         y, `(batch, *q, out)`.
 
     Raises:
-        ShapeError: x has other features than w, or other axes; a window is larger than x with its padding.
+        ShapeError: x has other features than w, or other axes; a window is larger than x with its padding; there is
+            less of x than its padding repeats.
         ValueError: Groups do not divide the features; a setting is not for these axes.
         TypeError: x is not floating, or w of another dtype.
+
+    Forward-mode derivatives, `jax.jvp` and `jax.jacfwd`, need `with nn.plain():` around them.
 
     >>> conv(jnp.arange(5.0).reshape(1, 5, 1), jnp.array([1.0, 0.0, -1.0]).reshape(3, 1, 1), padding="VALID").ravel()
     Array([-2., -2., -2.], dtype=float32)
@@ -108,6 +145,7 @@ def conv(
     Source: LeCun et al., "Backpropagation applied to handwritten zip code recognition" (1989).
     """
     axes = windows(x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation)
+    x, axes = surround(x, axes, padding)
     return _with_bias(_correlation.correlate(x, w, axes=axes, groups=groups), b)
 
 
@@ -121,11 +159,14 @@ def conv_bwd(residuals, dy, *, stride=1, padding: Padding = "SAME", dilation=1, 
     """With p = s q + d j - low:
 
     y_qo = sum_ji x_pi w_jio + b_o, so dx_pi = sum_jo dy_qo w_jio, dw_jio = sum_q x_pi dy_qo, db_o = sum_q dy_qo.
+
+    Where padding repeats x that is so for the x with its padding, and dx folds what comes back to the padding.
     """
     x, w, b = residuals
     axes = windows(x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation)
-    dx = _correlation.transpose(dy, w, axes=axes, groups=groups)
-    dw = _correlation.weigh(x, dy, axes=axes, groups=groups)
+    x, within = surround(x, axes, padding)
+    dx = fold(_correlation.transpose(dy, w, axes=within, groups=groups), axes, padding)
+    dw = _correlation.weigh(x, dy, axes=within, groups=groups)
     return dx, dw, None if b is None else _bias_gradient(dy)
 
 
@@ -143,10 +184,10 @@ def _check_depthwise_conv(
 ) -> None:
     if w.ndim > 2 and w.shape[-2] != 1:
         raise ShapeError("w of shape (*taps, 1, out)", why="every feature is convolved by itself", got=tuple(w.shape))
-    if x.ndim == w.ndim and w.shape[-1] % x.shape[-1]:
+    if x.ndim == w.ndim and x.shape[-1] and w.shape[-1] % x.shape[-1]:
         raise ShapeError(
             f"x of as many features as divide {w.shape[-1]}",
-            why=f"w is {tuple(w.shape)}, which makes as many of each",
+            why=f"w is {tuple(w.shape)}, and makes of each as many as of any other",
             got=tuple(x.shape),
         )
     _check_conv(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=x.shape[-1])
@@ -212,9 +253,8 @@ def _check_conv_transpose(
     groups: int = 1,
     extra: Each = 0,
 ) -> None:
-    *taps, i, o = w.shape if w.ndim > 1 else (0, 0)
-    _check(x, w, b, groups, features=(o, i * groups, i * groups))
-    transposed_windows(x.shape[1:-1], taps, stride=stride, padding=padding, dilation=dilation, extra=extra)
+    _check(x, w, b, groups, transposed=True)
+    transposed_windows(x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation, extra=extra)
 
 
 @op(_check_conv_transpose)
@@ -240,9 +280,11 @@ def conv_transpose(
             of PyTorch are `(in, out / groups, *taps)`. flax's `ConvTranspose` turns w round by default.)
         b: Bias, `(out,)`, or `None`.
         stride: s, by which it enlarges.
-        padding: `"SAME"` for n = s q outputs; `"VALID"` for all that are reached, n = s (q - 1) + d (k - 1) + 1 (Keras
-            adds s - k zeros at the end if the stride is the larger one); `"CAUSAL"`, on one axis, for s q outputs,
-            none of which depends on a later x; numbers take away so many at the ends, as in PyTorch.
+        padding: `"SAME"`, or `"SAME_LOWER"`, for n = s q outputs; `"VALID"` for all that are reached,
+            n = s (q - 1) + d (k - 1) + 1 (Keras adds s - k zeros at the end if the stride is the larger one);
+            `"CAUSAL"`, on one axis, for s q outputs, none of which depends on a later x; numbers take away so many at
+            the ends, as in PyTorch. With `"CIRCULAR"` what would be laid beyond the s q outputs goes round to the
+            other end, and with `"REFLECT"` it is mirrored.
         dilation: d, positions from one tap to the next.
         groups: Groups of features that do not see each other.
         extra: Outputs more at the end, fewer than s: PyTorch's `output_padding`. A conv with a stride gives the same
@@ -254,7 +296,7 @@ def conv_transpose(
     Raises:
         ShapeError: x has other features than w, or other axes; nothing is left between the padding.
         ValueError: Groups do not divide the features; a setting is not for these axes.
-        TypeError: x is not floating.
+        TypeError: x is not floating, or w of another dtype.
 
     >>> x, w = jnp.array([1.0, 10.0]).reshape(1, 2, 1), jnp.array([1.0, 2.0, 3.0]).reshape(3, 1, 1)
     >>> conv_transpose(x, w, stride=2, padding="VALID").ravel()
@@ -265,7 +307,8 @@ def conv_transpose(
     axes = transposed_windows(
         x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation, extra=extra
     )
-    return _with_bias(_correlation.transpose(x, w, axes=axes, groups=groups), b)
+    within = windows_within(axes, padding)
+    return _with_bias(fold(_correlation.transpose(x, w, axes=within, groups=groups), axes, padding), b)
 
 
 def conv_transpose_fwd(x, w, b=None, *, stride=1, padding: Padding = "SAME", dilation=1, groups=1, extra=0):
@@ -283,17 +326,20 @@ def conv_transpose_bwd(residuals, dy, *, stride=1, padding: Padding = "SAME", di
     axes = transposed_windows(
         x.shape[1:-1], w.shape[:-2], stride=stride, padding=padding, dilation=dilation, extra=extra
     )
-    dx = _correlation.correlate(dy, w, axes=axes, groups=groups)
-    dw = _correlation.weigh(dy, x, axes=axes, groups=groups)
+    around, within = surround(dy, axes, padding)
+    dx = _correlation.correlate(around, w, axes=within, groups=groups)
+    dw = _correlation.weigh(around, x, axes=within, groups=groups)
     return dx, dw, None if b is None else _bias_gradient(dy)
 
 
 conv_transpose.defvjp(conv_transpose_fwd, conv_transpose_bwd)
 
 
-def check_groups(groups: int, i: int, o: int) -> None:
+def check_groups(groups: int, i: int = 0, o: int = 0) -> None:
     """Raise an error unless `groups` can split i features in and o features out."""
-    if not isinstance(groups, int) or groups < 1 or i % groups or o % groups:
+    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
+        raise ValueError(f"expected groups as a whole number of at least 1, because it counts them; got {groups!r}")
+    if i % groups or o % groups:
         raise ValueError(f"expected groups that divide features in and out, because each group has its own share of "
                          f"them; got groups={groups} with {i} features in and {o} out")  # fmt: skip
 

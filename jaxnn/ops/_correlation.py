@@ -10,8 +10,8 @@ lies: at p = s q + d j - low), and with i and o for features in and out,
 where j, q and p go together. All three are derivatives of one number, sum_qjio x_pi w_jio y_qo; so the derivative of
 each in one of its arguments is another of them, and so on for the second derivative.
 
-On GPU and TPU they are XLA's convolutions, on a CPU products of matrices where these are faster. Which of the two is
-decided when a program is lowered for a platform, not by asking for the default device.
+On GPU and TPU they are XLA's convolutions, on a CPU those of `_correlation_cpu.py`. Which of the two is decided when
+a program is lowered for a platform, not by asking for the default device.
 
 Dimensions: `batch`, any number of spatial axes, `features` last.
 """
@@ -24,7 +24,7 @@ import jax
 from jax import lax
 from jax.custom_batching import custom_vmap
 
-from jaxnn.ops import _correlation_products as products
+from jaxnn.ops import _correlation_cpu as cpu
 from jaxnn.ops import _correlation_xla as xla
 from jaxnn.ops._op import Op
 from jaxnn.ops._windows import Axes
@@ -37,22 +37,22 @@ correlate, transpose, weigh = Op(xla.correlate), Op(xla.transpose), Op(xla.weigh
 
 @functools.cache
 def _on_platform(name: str, axes: Axes, groups: int) -> Bilinear:
-    """The map of this name, of two arrays: products on a CPU, XLA's convolution elsewhere."""
-    product, otherwise = (partial(getattr(form, name), axes=axes, groups=groups) for form in (products, xla))
-    compute = jax.custom_vjp(partial(lax.platform_dependent, cpu=_member_by_member(product), default=otherwise))
+    """The map of this name, of two arrays: what is fast on a CPU there, XLA's convolution elsewhere."""
+    on_cpu, otherwise = (partial(getattr(form, name), axes=axes, groups=groups) for form in (cpu, xla))
+    compute = jax.custom_vjp(partial(lax.platform_dependent, cpu=_member_by_member(on_cpu), default=otherwise))
     # A rule here too, whose forward has it in turn: a second derivative goes through what `fwd` has computed.
     compute.defvjp(lambda a, b: (compute(a, b), (a, b)), partial(BACKWARD[name], axes=axes, groups=groups))
     # Compiled, for calls outside of any program, which would compile their loops anew each time.
     return jax.jit(compute, inline=True)
 
 
-def _member_by_member(product: Bilinear) -> Bilinear:
+def _member_by_member(bilinear: Bilinear) -> Bilinear:
     """Let `vmap` loop over the members of a sweep or an ensemble.
 
-    All of them at once would fall out of the cache that a product was made for: a loop is up to three times as fast.
+    All of them at once would fall out of the cache that each was made for: a loop is up to three times as fast.
     Nothing differentiates this, for there are rules.
     """
-    mapped = custom_vmap(product)
+    mapped = custom_vmap(bilinear)
 
     @mapped.def_vmap
     def rule(members, batched, a, b):

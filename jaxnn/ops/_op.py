@@ -1,16 +1,20 @@
 """An op: a mathematical function and its hand-written backward, side by side, as one value."""
 
 import functools
+import importlib
+import inspect
+import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, final
+from typing import Any, SupportsIndex, final
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax.dtypes import float0
 
 from jaxnn.errors import is_array
-from jaxnn.typing import Array, Residuals
+from jaxnn.typing import Array, Residuals, Scalar
 
 # A user context is part of the cache key of every jit, scan and checkpoint; a ContextVar goes stale in them.
 _PLAIN = jax.make_user_context(False)
@@ -38,13 +42,17 @@ class Op:
     ======================================  =====================================================
     `op(*arrays, **settings)`               the function, with the rule if one is installed
     `op.plain(*arrays, **settings)`         the function alone; JAX derives its backward
-    `op.fwd(*arrays, **settings)`           `(out, residuals)`, with `out` equal to `plain`
+    `op.fwd(*arrays, **settings)`           `(out, residuals)`, with `out` equal to `plain`'s
     `op.bwd(residuals, d_out, **settings)`  the cotangent of each array, `None` where there is none
     ======================================  =====================================================
 
     The pair `fwd`, `bwd` has the contract of `jax.custom_vjp`, and residuals are arrays only, so that they
     can be carried through `jit`, stacked by `scan` and mapped by `vmap`. Arrays are positional. Settings are
-    keyword-only, static and hashable. Integers, keys, and whatever has no derivative get `None`.
+    keyword-only, static and hashable; lists and NumPy's integers become tuples and integers. A setting that is
+    annotated as a `Scalar` may be an array or a tracer too, so that it can be swept; only JAX's own backward
+    differentiates with respect to it. `op.bind(**settings)` is the op with its settings. Integers, keys, and
+    whatever has no derivative get `None`. The two forwards are equal to the last bit, except where they compute
+    the same sums in another order, as convolution does: there they are equal to rounding.
 
     An op without a hand-written pair is complete too: its backward is then JAX's own (`hand` is False).
 
@@ -72,6 +80,7 @@ class Op:
         self._check = check
         self._fwd: Callable[..., tuple[Any, Residuals]] | None = None
         self._bwd: Callable[..., tuple[Any, ...]] | None = None
+        self._settings: dict[str, Any] = {}
         self.installed = False
 
     def defvjp(
@@ -94,9 +103,50 @@ class Op:
         """Whether the backward is written by hand."""
         return self._bwd is not None
 
+    @functools.cached_property
+    def keywords(self) -> frozenset[str]:
+        """The names of the settings."""
+        parameters = inspect.signature(self._plain).parameters.values()
+        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+
+    @functools.cached_property
+    def swept(self) -> frozenset[str]:
+        """The names of the settings that may be arrays."""
+        parameters = inspect.signature(self._plain).parameters.values()
+        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.annotation is Scalar)
+
+    def bind(self, **settings: Any) -> "Op":
+        """Return the op with these settings, for where an op is given and not called: in a model, as a loss.
+
+        Raises:
+            TypeError: A setting is none of the op's.
+
+        >>> import jaxnn as nn
+        >>> nn.serial(nn.Dense(3), nn.ops.softmax.bind(axis=0))
+        serial(Dense(3), softmax(axis=0))
+        """
+        unknown = settings.keys() - self.keywords
+        if unknown:
+            raise TypeError(f"expected settings of {self}, which are {', '.join(sorted(self.keywords)) or 'none'}; "
+                            f"got {', '.join(sorted(unknown))}")  # fmt: skip
+        bound = object.__new__(Op)  # a copy would be what unpickling gives
+        bound.__dict__.update(self.__dict__)
+        bound._settings = {**self._settings, **_static(settings)}
+        return bound
+
     def check(self, *arrays: Any, **settings: Any) -> None:
         """Raise an error if the arrays cannot be meant: shapes always, values where they are concrete."""
-        keywords = [name for name, setting in settings.items() if is_array(setting)]
+        settings = self._settings | settings
+        if not arrays:
+            raise TypeError(
+                f"expected the arrays of {self}, because it is a function of them; got none\n  hint: "
+                + (
+                    "a layer with settings is a class, such as MaxPool((2, 2))"
+                    if settings
+                    else f"as a layer it stands without parentheses: serial(..., {self}, ...)"
+                )
+            )
+        keywords = [name for name, setting in settings.items() if is_array(setting) and name not in self.swept]
         if keywords:
             raise TypeError(
                 f"expected the arrays of {self} by position, because keywords are its static settings; "
@@ -107,20 +157,23 @@ class Op:
 
     def __call__(self, *arrays: Any, **settings: Any) -> Any:
         """Apply the function, with its rule where one is installed and `plain()` is not in force."""
+        settings = self._settings | _static(settings)
         self.check(*arrays, **settings)
-        if self.installed and not _PLAIN.value:
-            keywords = sorted((name, as_tuples(value)) for name, value in settings.items())
-            return _with_rule(self, tuple(keywords))(*arrays)
+        # A rule knows no derivative with respect to a setting.
+        if self.installed and not _PLAIN.value and not any(map(is_array, settings.values())):
+            return _with_rule(self, tuple(sorted(settings.items())))(*arrays)
         return self._plain(*arrays, **settings)
 
     def plain(self, *arrays: Any, **settings: Any) -> Any:
         """Apply the function alone, without a rule of its own or of any op within it."""
+        settings = self._settings | _static(settings)
         self.check(*arrays, **settings)
         with _PLAIN(True):
             return self._plain(*arrays, **settings)
 
     def fwd(self, *arrays: Any, **settings: Any) -> tuple[Any, Residuals]:
         """Apply the function and return `(out, residuals)`."""
+        settings = self._settings | _static(settings)
         self.check(*arrays, **settings)
         if self._fwd is None:
             return pullback(functools.partial(self._plain, **settings), *arrays)
@@ -130,7 +183,7 @@ class Op:
         """Return the cotangent of every array, given the cotangent of the output."""
         if self._bwd is None:
             return pull(residuals, d_out)
-        d_arrays = self._bwd(residuals, d_out, **settings)
+        d_arrays = self._bwd(residuals, d_out, **self._settings | _static(settings))
         if not isinstance(d_arrays, tuple):
             raise TypeError(
                 f"expected the backward of {self} to return a tuple, because it has one cotangent for each "
@@ -138,11 +191,31 @@ class Op:
             )
         return d_arrays
 
-    def __repr__(self) -> str:
-        return self.name
+    def __eq__(self, other: object) -> bool:
+        """Whether it is the same function with the same settings; arrays are the same if they are one."""
+        if not isinstance(other, Op) or self._plain is not other._plain:
+            return False
+        mine, others = self._settings, other._settings
+        same = lambda a, b: a is b or (not (is_array(a) or is_array(b)) and a == b)
+        return mine.keys() == others.keys() and all(same(mine[name], others[name]) for name in mine)
 
-    def __reduce__(self) -> str:
+    def __hash__(self) -> int:
+        settings = self._settings.items()
+        return hash((self._plain, frozenset((name, id(s) if is_array(s) else s) for name, s in settings)))
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={setting!r}" for name, setting in self._settings.items())
+        return f"{self.name}({settings})" if settings else self.name
+
+    def __reduce__(self) -> Any:
+        if self._settings:
+            return _bound, (self._plain.__module__, self.__qualname__, self._settings)  # pyright: ignore[reportAttributeAccessIssue]
         return self.__qualname__  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _bound(module: str, name: str, settings: dict[str, Any]) -> Op:
+    """Unpickle an op with settings."""
+    return getattr(importlib.import_module(module), name).bind(**settings)
 
 
 def op(check: Callable[..., None]) -> Callable[[Callable[..., Any]], Op]:
@@ -186,13 +259,22 @@ def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
     return jax.tree.map(lambda d: None if d.dtype == float0 else d, backward(d_out))
 
 
-def as_tuples(setting: Any) -> Any:
-    """Return a setting that was given as a list as a tuple, which can be hashed; and so within.
+def static(setting: Any) -> Any:
+    """Return a setting as what can be hashed and printed: a tuple for a list, an integer for NumPy's; and so within.
 
-    >>> as_tuples([[1, 1], (0, 2)]), as_tuples("SAME")
-    (((1, 1), (0, 2)), 'SAME')
+    >>> import numpy as np
+    >>> static([[1, np.int64(1)], (0, 2)]), static("SAME"), static(True)
+    (((1, 1), (0, 2)), 'SAME', True)
     """
-    return tuple(map(as_tuples, setting)) if isinstance(setting, list | tuple) else setting
+    if isinstance(setting, list | tuple):
+        return tuple(map(static, setting))
+    # A bool is an index for Python, and an array claims to be one.
+    index = isinstance(setting, SupportsIndex) and not isinstance(setting, bool | np.ndarray | jax.Array)
+    return operator.index(setting) if index else setting
+
+
+def _static(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: static(setting) for name, setting in settings.items()}
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from jaxnn.training._fit import fit as fit
 from jaxnn.training._order import shuffled as shuffled
 from jaxnn.training._rehearsals import dry_run as dry_run
 from jaxnn.training._rehearsals import overfit as overfit
+from jaxnn.training._run import Outcome as Outcome
 from jaxnn.training._run import run as run
 from jaxnn.training._stopping import EarlyStopping as EarlyStopping
 from jaxnn.training._trainer import AUGMENT as AUGMENT
@@ -25,6 +26,7 @@ __all__ = [
     "EarlyStopping",
     "FitState",
     "Info",
+    "Outcome",
     "TrainState",
     "Trainer",
     "dry_run",

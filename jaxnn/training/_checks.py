@@ -1,5 +1,6 @@
 """What is refused before a run begins: data that cannot be meant, where its values can be seen."""
 
+import operator
 from collections.abc import Iterator
 from functools import partial
 from typing import Any
@@ -17,12 +18,43 @@ from jaxnn.tree import named_leaves
 from jaxnn.typing import Data
 
 
+def integer(value: Any, name: str, *, why: str) -> int:
+    """Return a setting as Python's int: also one of NumPy, or an array of one number; but no bool.
+
+    Raises:
+        TypeError: It is none, or one that cannot be seen inside `jit`.
+
+    >>> integer(np.int64(3), "epochs", why="a run makes some")
+    3
+    """
+    try:
+        if not isinstance(value, bool):
+            return operator.index(value)
+    except TypeError:
+        pass
+    raise TypeError(f"expected {name} to be an int, because {why}; got {value!r}")
+
+
+def count(value: Any, name: str, *, why: str) -> int:
+    """Return a setting as Python's int, of at least 1.
+
+    Raises:
+        TypeError: It is no int.
+        ValueError: It is below 1.
+    """
+    number = integer(value, name, why=why)
+    if number < 1:
+        raise ValueError(f"expected {name} of at least 1, because {why}; got {number}")
+    return number
+
+
 def check_data(
-    trainer: Trainer, train_state: TrainState, data: Data, loss: LossLike, *, batch_size: Any, name: str
+    trainer: Trainer, train_state: TrainState, data: Data, loss: LossLike, *, batch_size: int | None, name: str
 ) -> None:
     """Raise one error that names everything that is wrong with `data`; inside `jit` values cannot be seen.
 
     Raises:
+        TypeError: The data is no `Data`.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has targets that the loss refuses.
         ShapeError: The model cannot take the inputs, or the loss the targets.
@@ -59,7 +91,7 @@ def _counts(data: Data, batch_size: int | None, name: str) -> Iterator[str]:
         yield f"expected one target (and weight) an input, because they are examples; {listed}"
     elif 0 in counts.values():
         yield f"expected at least one example, because there is nothing to learn from none; {listed}"
-    if batch_size is not None and (not isinstance(batch_size, int) or batch_size < 1):
+    if batch_size is not None and batch_size < 1:
         yield f"expected batch_size of at least 1, because it counts examples; got {batch_size}"
     elif batch_size is not None and 0 < next(iter(counts.values())) < batch_size:
         yield (f"expected batch_size of at most {next(iter(counts.values()))}, because {name} has that many examples; "

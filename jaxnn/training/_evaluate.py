@@ -1,13 +1,13 @@
 """Evaluation: the weighted mean of a metric over a data set, in batches of one shape."""
 
-from typing import Any
+from typing import Any, SupportsIndex
 
 import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.losses import weighted_mean
-from jaxnn.training._checks import check_data
+from jaxnn.training._checks import check_data, integer
 from jaxnn.training._compiled import compiled
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Array, Data
@@ -19,7 +19,7 @@ def evaluate(
     data: Data,
     metric: LossLike | None = None,
     *,
-    batch_size: int | None = None,
+    batch_size: SupportsIndex | None = None,
 ) -> Array:
     """Return the mean of a metric over `data`, with the model as in inference.
 
@@ -34,8 +34,10 @@ def evaluate(
         A scalar: sum_i w_i m_i / sum_i w_i.
 
     Raises:
+        TypeError: The data is no `Data`, or `batch_size` no int.
         ValueError: The data is empty, or has different numbers of inputs and targets, NaN, or labels out
-            of range.
+            of range; `batch_size` is below 1.
+        ShapeError: The model cannot take the inputs, or the metric the targets.
 
     >>> import jax, jaxnn as nn
     >>> t = nn.trainer(nn.Dense(2), nn.losses.cross_entropy, nn.sgd(0.1))
@@ -44,9 +46,10 @@ def evaluate(
     Array(0.75, dtype=float32)
     """
     metric = trainer.loss if metric is None else metric
-    size = None if batch_size is None else min(batch_size, data.examples)
-    check_data(trainer, train_state, data, metric, batch_size=size, name="data")
-    return _evaluate((trainer, (metric,), batch_size), train_state, data)[0]
+    size = None if batch_size is None else integer(batch_size, "batch_size", why="it is a shape")
+    # More than there are is as good as all, so of a batch no more is asked than that it is one.
+    check_data(trainer, train_state, data, metric, batch_size=None if size is None else min(size, 1), name="data")
+    return _evaluate((trainer, (metric,), size), train_state, data)[0]
 
 
 @compiled

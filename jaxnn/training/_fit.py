@@ -1,6 +1,7 @@
 """`fit`: a whole training run as one pure function."""
 
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,8 @@ def fit(
     train_state: TrainState,
     data: Data,
     *,
-    epochs: int,
-    batch_size: int,
+    epochs: SupportsIndex,
+    batch_size: SupportsIndex,
     validation: Data | None = None,
     metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
@@ -66,7 +67,7 @@ def fit(
         move.
 
     Raises:
-        TypeError: The data is no `Data`, or `batch_size` no int.
+        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int (NumPy's are).
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; what is watched has no history; the optimizer's state is
             another's; the train state is one within an epoch.

@@ -31,6 +31,7 @@ class Pace:
         self._since = clock()
         self._next = 1
         self._steps = self._seconds = 0.0  # of late
+        self.elapsed = 0.0  # seconds that all chunks took
 
     def size(self) -> int:
         """How many steps the next chunk should have."""
@@ -44,6 +45,7 @@ class Pace:
         """Take note that a chunk has finished, right after the one before."""
         now = self._clock()
         took, self._since = now - self._since, now
+        self.elapsed += took
         self._next = max(1, min(32 * steps, int(SECONDS * steps / max(took, 1e-9))))
         # Chunks of the past count for less and less, so that the estimate follows a machine that slows down.
         self._steps = 0.8 * self._steps + steps

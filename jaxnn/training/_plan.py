@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import final
+from typing import SupportsIndex, final
 
 from jaxnn.gradients import LossLike, as_loss
-from jaxnn.training._checks import check_data
+from jaxnn.training._checks import check_data, count, integer
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Data
@@ -47,8 +47,8 @@ def planned(
     train_state: TrainState,
     data: Data,
     *,
-    epochs: int,
-    batch_size: int,
+    epochs: SupportsIndex,
+    batch_size: SupportsIndex,
     validation: Data | None,
     metrics: Iterable[LossLike] | LossLike,
     stopping: EarlyStopping | None,
@@ -58,26 +58,30 @@ def planned(
     """Return the plan of a run, or raise an error: of its data, its settings, or where it begins.
 
     Raises:
-        TypeError: The data is no `Data`, or `batch_size` no int.
+        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; what is watched has no history; the optimizer's state is
             another's.
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
     metrics = (metrics,) if callable(metrics) else tuple(metrics)
-    if not isinstance(batch_size, int):
-        raise TypeError(f"expected batch_size to be an int, because it is a shape; got {batch_size!r}")
+    batch_size = integer(batch_size, "batch_size", why="it is a shape")
     check_data(trainer, train_state, data, trainer.loss, batch_size=batch_size, name="data")
     if validation is not None:
         check_data(trainer, train_state, validation, trainer.loss, batch_size=None, name="validation")
-    plan = Plan(epochs, batch_size, metrics, validation is not None, shuffle, drop_remainder)
+    plan = Plan(
+        count(epochs, "epochs", why="a run makes some"),
+        batch_size,
+        metrics,
+        validation is not None,
+        shuffle,
+        drop_remainder,
+    )
     twice = sorted({name for name in plan.names if plan.names.count(name) > 1})
     if twice:
         raise ValueError(f"expected metrics of different names, because they name history; got {twice} twice")
     if stopping is not None and plan.monitor(stopping) not in plan.names:
         raise ValueError(f"expected early stopping to watch one of {', '.join(plan.names)}, because these are "
                          f"recorded; got {plan.monitor(stopping)!r}")  # fmt: skip
-    if not isinstance(epochs, int) or epochs < 1:
-        raise ValueError(f"expected epochs of at least 1, because a run makes some; got {epochs}")
     trainer.check(train_state)
     return plan

@@ -1,9 +1,11 @@
-"""What a run shows of itself on stderr: a bar on a terminal, a line now and then anywhere else."""
+"""What a run shows of itself on stderr: a bar on a terminal or in a notebook, a line now and then anywhere else."""
 
+import os
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Protocol, final
 
 import jax
@@ -27,6 +29,10 @@ class Sink(Protocol):
         """Show how far the run is, in steps and in words that the next ones may replace."""
         ...
 
+    def aside(self) -> AbstractContextManager[None]:
+        """Make room for what others write within."""
+        ...
+
 
 @contextmanager
 def sink(total: int, done: int, *, progress: bool) -> Iterator[Sink]:
@@ -34,19 +40,35 @@ def sink(total: int, done: int, *, progress: bool) -> Iterator[Sink]:
     if not progress:
         yield _Silence()
         return
-    bar = _tqdm() if sys.stderr.isatty() else None
+    notebook = "ipykernel.zmqshell" in sys.modules  # which is how tqdm knows one
+    bar = _tqdm(notebook=notebook) if notebook or _is_terminal() else None
     if bar is None:
         yield Lines(total - done, done)
         return
-    with bar(
-        total=total, initial=done, file=sys.stderr, dynamic_ncols=True, bar_format="{percentage:3.0f}%|{bar:20}| {desc}"
-    ) as shown:
+    # A notebook's bar has a width of its own, and is drawn only if no other is asked for.
+    layout = "{percentage:3.0f}%|" + ("{bar}" if notebook else "{bar:20}") + "| {desc}"
+    with bar(total=total, initial=done, file=sys.stderr, dynamic_ncols=True, bar_format=layout) as shown:
         yield _Bar(shown)
 
 
-def _tqdm() -> Callable | None:
+def _is_terminal() -> bool:
+    """Whether there is a terminal to draw on; one without lines or columns only records (`script`, some containers)."""
+    if not sys.stderr.isatty():
+        return False
     try:
-        from tqdm import tqdm
+        return min(os.get_terminal_size(sys.stderr.fileno())) > 0
+    except OSError:  # what stands in for stderr says that it is one
+        return True
+
+
+def _tqdm(*, notebook: bool) -> Callable | None:
+    try:
+        if not notebook:
+            from tqdm import tqdm
+        else:
+            with warnings.catch_warnings():  # without ipywidgets it draws with characters, and says so
+                warnings.simplefilter("ignore")
+                from tqdm.auto import tqdm
     except ImportError:  # lines do as well
         return None
     return tqdm
@@ -60,6 +82,9 @@ class _Silence:
     def show(self, done: int, text: str, *, last: bool) -> None:
         pass
 
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 @final
 class _Bar:
@@ -67,11 +92,17 @@ class _Bar:
         self._bar = bar
 
     def say(self, text: str) -> None:
-        self._bar.write(text, file=sys.stderr)
+        self._bar.write(text, file=self._bar.fp)
 
     def show(self, done: int, text: str, *, last: bool) -> None:
         self._bar.n = done
         self._bar.set_description_str(text)  # which draws
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        self._bar.clear()
+        yield
+        self._bar.refresh()
 
 
 @final
@@ -104,6 +135,9 @@ class Lines:
             self._shown = now
             self.say(text)
 
+    def aside(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
 
 def say(text: str) -> None:
     """Write a line to stderr, now."""
@@ -119,26 +153,30 @@ def banner(plan: Plan, train_state: TrainState, examples: int) -> str:
     return (
         f"{tree.count(ts.params) + held:,} parameters{f', {held:,} of them frozen,' if held else ''} "
         f"in {' and '.join(dtypes) or 'no dtype'} on {len(devices)} x {devices[0].device_kind}; "
-        f"{examples:,} examples in {plan.steps(examples):,} steps of {plan.batch_size:,}, {plan.epochs:,} epochs"
+        f"{plan.epochs:,} epochs of {plan.steps(examples):,} steps: {examples:,} examples, {plan.batch_size:,} a step"
     )
 
 
 def status(plan: Plan, examples: int, report: Report, pace: Pace) -> str:
-    """Say where a run is: epoch, step and mean loss of this epoch, validation of the last, speed and time left."""
+    """Say where a run is: epoch, step and time left, mean loss of this epoch, validation of the last, and speed.
+
+    What a narrow terminal has no room for is at the end.
+    """
     steps, row, position = plan.steps(examples), int(report.row), int(report.position)
     if row and not position:  # an epoch has just ended
         epoch, step, loss = row, steps, report.history["loss"][row - 1]
     else:
         epoch, step, loss = row + 1, position, report.loss
-    words = [f"epoch {epoch}/{plan.epochs}", f"step {step}/{steps}", f"loss {loss:.4g}"]
+    words = [f"epoch {epoch}/{plan.epochs}", f"step {step}/{steps}"]
+    if report.going:
+        words.append(f"{clock(pace.seconds(plan.epochs * steps - row * steps - position))} left")
+    else:
+        words.append(f"{'took' if row == plan.epochs else 'stopped early after'} {clock(pace.elapsed)}")
+    words.append(f"loss {loss:.4g}")
     if row:
         words += [f"{name} {report.history[name][row - 1]:.4g}" for name in plan.names if name not in plan.seen]
     if seconds := pace.seconds(steps):
         words.append(f"{min(examples, steps * plan.batch_size) / seconds:,.0f} examples/s")
-    if report.going:
-        words.append(f"{clock(pace.seconds(plan.epochs * steps - row * steps - position))} left")
-    elif row < plan.epochs:
-        words.append("stopped early")
     return ", ".join(words)
 
 
@@ -159,6 +197,9 @@ def not_finite(before: tuple[int, int], report: Report, steps: int) -> tuple[int
     first = max(epoch * steps, row * steps + position)
     last = min((epoch + 1) * steps, end * steps + int(report.position))
     return epoch + 1, first + 1, last
+
+
+ENDED = "interrupted when nothing was left to do: the run is complete"
 
 
 def interrupted_at(plan: Plan, steps: int, row: int, position: int) -> str:

@@ -4,17 +4,20 @@ import math
 import time
 import warnings
 from collections.abc import Iterable
+from typing import SupportsIndex
 
 import jax
 import jax.numpy as jnp
 
 from jaxnn.gradients import LossLike
+from jaxnn.training._checks import count
 from jaxnn.training._chunk import Report
-from jaxnn.training._epoch import FitState, History, order
+from jaxnn.training._compiled import compiled
+from jaxnn.training._epoch import FitState, order
 from jaxnn.training._pace import Pace
-from jaxnn.training._plan import planned
+from jaxnn.training._plan import Plan, planned
 from jaxnn.training._progress import banner, clock, say
-from jaxnn.training._run import UNMOVED, moved, prepare, run
+from jaxnn.training._run import UNMOVED, Outcome, moved, prepare, run
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Array, Data
@@ -25,8 +28,8 @@ def dry_run(
     train_state: TrainState,
     data: Data,
     *,
-    epochs: int,
-    batch_size: int,
+    epochs: SupportsIndex,
+    batch_size: SupportsIndex,
     validation: Data | None = None,
     metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
@@ -80,23 +83,23 @@ def dry_run(
     fit_state, rows, _ = begun.compile()
     say(f"compiled in {time.perf_counter() - clicked:.2f} s")
 
-    def timed(fit_state: FitState, rows: Array, count: int) -> tuple[FitState, Array, Report, float]:
+    def timed(fit_state: FitState, rows: Array, steps: int) -> tuple[FitState, Array, Report, float]:
         since = time.perf_counter()
-        after = jax.block_until_ready(begun.advance(fit_state, rows, count))
+        after = jax.block_until_ready(begun.advance(fit_state, rows, steps))
         return *after, time.perf_counter() - since
 
     pace, taken, took = Pace(), 0, 0.0
     for _ in range(2):  # the first step is cold: the next ones tell how long one takes
-        if count := min(pace.size(), steps - 1 - taken):
-            fit_state, rows, _, seconds = timed(fit_state, rows, count)
-            pace.finished(count)
-            taken, took = taken + count, seconds / count
+        if more := min(pace.size(), steps - 1 - taken):
+            fit_state, rows, _, seconds = timed(fit_state, rows, more)
+            pace.finished(more)
+            taken, took = taken + more, seconds / more
     # On to the last step, whose chunk also ends the epoch.
     last = jnp.full_like(fit_state.train_state.position, steps - 1)
     fit_state = fit_state._replace(train_state=fit_state.train_state._replace(position=last))
     fit_state, rows, report, took_last = timed(fit_state, rows, 1)
     say(f"a step took {1e3 * took:.3g} ms, the last of an epoch and its end {1e3 * took_last:.3g} ms, so the run will "
-        f"take about {clock(epochs * ((steps - 1) * took + took_last))}")  # fmt: skip
+        f"take about {clock(plan.epochs * ((steps - 1) * took + took_last))}")  # fmt: skip
     history = jax.device_get(report.history)
     row = {name: float(history[name][0]) for name in plan.names}
     if not moved(begun.params, fit_state.train_state.params):
@@ -112,12 +115,12 @@ def overfit(
     train_state: TrainState,
     data: Data,
     *,
-    batch_size: int,
-    steps: int = 500,
+    batch_size: SupportsIndex,
+    steps: SupportsIndex = 500,
     metrics: Iterable[LossLike] | LossLike = (),
     shuffle: bool = True,
     progress: bool = True,
-) -> tuple[TrainState, History]:
+) -> Outcome:
     """Train on one batch again and again: the loss of a sound model and optimizer goes to nearly zero.
 
     If it does not, the cause is to be found here, in seconds: a wrong loss, targets that do not belong to
@@ -139,7 +142,7 @@ def overfit(
 
     Raises:
         TypeError: As `run` does.
-        ValueError: As `run` does.
+        ValueError: As `run` does; `steps` is below 1.
         ShapeError: As `run` does.
 
     >>> import jax, jaxnn as nn
@@ -151,14 +154,22 @@ def overfit(
     True
     """
     ts, metrics = _between_epochs(train_state), (metrics,) if callable(metrics) else tuple(metrics)
+    steps = count(steps, "steps", why="each takes the batch once")
     plan = planned(
         trainer, ts, data, epochs=1, batch_size=batch_size, validation=None, metrics=metrics, stopping=None,
         shuffle=shuffle, drop_remainder=True,
     )  # fmt: skip
-    batch = data.take(order(plan, ts, data.examples)[0])
+    batch = data.take(_first((plan, data.examples), ts))
     return run(
-        trainer, ts, batch, epochs=steps, batch_size=batch_size, metrics=metrics, shuffle=False, progress=progress
+        trainer, ts, batch, epochs=steps, batch_size=plan.batch_size, metrics=metrics, shuffle=False, progress=progress
     )
+
+
+@compiled
+def _first(static: tuple[Plan, int], train_state: TrainState) -> Array:
+    """Which examples the first step of an epoch meets."""
+    plan, examples = static
+    return order(plan, train_state, examples)[0]
 
 
 def _between_epochs(train_state: TrainState) -> TrainState:

@@ -3,20 +3,22 @@
 import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any, NamedTuple
+from contextlib import contextmanager
+from typing import Any, NamedTuple, SupportsIndex, final
 
 import jax
 import jax.numpy as jnp
 
 from jaxnn.errors import values
 from jaxnn.gradients import LossLike
+from jaxnn.training._checks import count
 from jaxnn.training._chunk import Chunk, Report, program, start
 from jaxnn.training._compiled import transforming
 from jaxnn.training._epoch import FitState, History
 from jaxnn.training._interrupt import interruptible
 from jaxnn.training._pace import Pace
 from jaxnn.training._plan import Plan, planned
-from jaxnn.training._progress import banner, interrupted_at, not_finite, say, sink, status
+from jaxnn.training._progress import ENDED, banner, interrupted_at, not_finite, say, sink, status
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Array, Data
@@ -25,10 +27,33 @@ UNMOVED = (
     "no parameter has moved: is the learning rate 0 (a schedule may begin there), is every weight 0, or is the "
     "gradient lost on the way?\n  hint: nn.compare shows the gradient of every parameter"
 )
-NOT_FINITE = (
-    "the loss is not finite, for the first time in epoch {} at one of the steps {} to {} of the run, which goes on\n"
-    "  hint: a smaller learning rate is the usual cure; chunk=1 finds the step"
-)
+
+
+class _Pair(NamedTuple):
+    train_state: TrainState  # the last one; with early stopping, with the best parameters and layer state
+    history: History  # one row an epoch, NaN for epochs that have not been
+
+
+@final
+class Outcome(_Pair):
+    """What `run` returns: `train_state, history = run(...)`, as of `fit`; and `interrupted`.
+
+    It is a pair, so what maps over it as a tree leaves `interrupted` behind.
+
+    >>> import jax, jaxnn as nn
+    >>> t, x = nn.trainer(nn.Dense(1), nn.losses.mse, nn.sgd(0.1)), jnp.ones((8, 1))
+    >>> outcome = nn.run(t, t.init(jax.random.key(0), x), nn.Data(x, 2 * x), epochs=3, batch_size=4, progress=False)
+    >>> train_state, history = outcome
+    >>> len(history["loss"]), outcome.interrupted
+    (3, False)
+    """
+
+    interrupted: bool  # whether Ctrl-C was pressed while it ran, even if nothing was left to interrupt
+
+    def __new__(cls, train_state: TrainState, history: History, interrupted: bool = False) -> "Outcome":
+        outcome = super().__new__(cls, train_state, history)
+        outcome.interrupted = interrupted
+        return outcome
 
 
 def run(
@@ -36,17 +61,18 @@ def run(
     train_state: TrainState | FitState,
     data: Data,
     *,
-    epochs: int,
-    batch_size: int,
+    epochs: SupportsIndex,
+    batch_size: SupportsIndex,
     validation: Data | None = None,
     metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
-    chunk: int | None = None,
+    chunk: SupportsIndex | None = None,
     progress: bool = True,
+    on_epoch: Callable[[int, dict[str, float]], object] | None = None,
     on_interrupt: Callable[[FitState], object] | None = None,
-) -> tuple[TrainState, History]:
+) -> Outcome:
     """Train as `fit` does, in sight: with a progress bar, a warning if something is amiss, and a Ctrl-C that is kind.
 
     The same steps in the same order, so on a CPU the same result bit for bit. They are taken in chunks of
@@ -54,11 +80,17 @@ def run(
     the next one runs, so the device never waits. The state is copied once and then handed from chunk to
     chunk in place; the one passed in stays as it is, whatever happens.
 
-    Ctrl-C ends the run after the chunk that is under way, and the second one at once, with
+    Ctrl-C ends the run after the chunk that is under way, and a second one as soon as Python comes to it, with
     `KeyboardInterrupt`. (That is in the main thread; in others Python delivers no signal.) An interrupted run
     says so on stderr, and returns the train state where it was, in the middle of an epoch perhaps, not the
-    best one, and the history so far. There are two ways to go on from there, with all other arguments as
-    they were:
+    best one, and the history so far. What it returns has `interrupted` set, for loops over runs:
+
+        for rate in rates:
+            outcome = nn.run(trainer(rate), train_state, data, epochs=20, batch_size=32)
+            if outcome.interrupted:
+                break
+
+    There are two ways to go on from an interruption, with all other arguments as they were:
 
     - `run(trainer, train_state, data, epochs=...)` with what it returned and the epochs that are left, the one
       under way counted as one. It takes the rest of that epoch, and so the very steps that the interrupted
@@ -80,16 +112,19 @@ def run(
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
         chunk: Steps a chunk, for those who want to know where exactly it may pause.
-        progress: Whether to show a banner and a bar on stderr, or lines if that is no terminal (or tqdm is
-            not installed).
-        on_interrupt: Called with the whole state of the run if it is interrupted.
+        progress: Whether to show a banner and a bar on stderr, or lines if that is no terminal and no notebook
+            (or tqdm is not installed).
+        on_epoch: Called after every epoch with its number, from 1, and its row of the history as floats, to
+            print or to log; up to a chunk late, so the device does not wait. What it raises ends the run.
+        on_interrupt: Called with the whole state of the run if it is interrupted, and before what `on_epoch`
+            raises goes on to the caller.
 
     Returns:
-        What `fit` returns: the last train state (with early stopping, with the best parameters and layer state)
-        and the history.
+        What `fit` returns, the last train state (with early stopping, with the best parameters and layer state)
+        and the history; with `interrupted`, whether Ctrl-C was pressed, be it that the run was just complete.
 
     Raises:
-        TypeError: As `fit` does; or `run` is called within `jit`, `vmap`, `grad` and the like.
+        TypeError: As `fit` does; `chunk` is no int; or `run` is called within `jit`, `vmap`, `grad` and the like.
         ValueError: As `fit` does; `chunk` is below 1; the train state is further in its epoch than an
             epoch goes; a `FitState` is that of a run with other epochs, metrics, validation or stopping.
         ShapeError: As `fit` does.
@@ -107,8 +142,7 @@ def run(
     (Array([1.], dtype=float32), (20,))
     """
     clicked = time.perf_counter()
-    if chunk is not None and (not isinstance(chunk, int) or chunk < 1):
-        raise ValueError(f"expected chunk of at least 1, because it counts steps; got {chunk}")
+    chunk = None if chunk is None else count(chunk, "chunk", why="it counts steps")
     begun = prepare(
         trainer, train_state, data, epochs=epochs, batch_size=batch_size, validation=validation, metrics=metrics,
         stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
@@ -116,27 +150,56 @@ def run(
     plan, n, fit_state = begun.plan, data.examples, begun.fit_state
     steps, pace, warned = plan.steps(n), Pace(chunk), False
     at = int(fit_state.row), int(fit_state.train_state.position)
-    done, total = at[0] * steps + at[1], epochs * steps
+    done, total = at[0] * steps + at[1], plan.epochs * steps
     with interruptible() as interrupted, sink(total, done, progress=progress) as shown:
         shown.say(banner(plan, fit_state.train_state, n))
         fit_state, rows, report = begun.compile()
         shown.say(f"compiled in {time.perf_counter() - clicked:.2f} s")
-        chunks = _chunks(begun.advance, fit_state, rows, total - done, pace, interrupted)
+        left = total - done if report.going else 0  # nothing is, if it stopped early before
+        chunks = _chunks(begun.advance, fit_state, rows, left, pace, interrupted)
         for i, (fit_state, report) in enumerate(chunks):
             if i == 0 and not moved(begun.params, fit_state.train_state.params):
-                warnings.warn(UNMOVED, UserWarning, stacklevel=2)
+                with shown.aside():
+                    warnings.warn(UNMOVED, UserWarning, stacklevel=2)
             where = not_finite(at, report, steps)
             if where is not None and not warned:
-                warnings.warn(NOT_FINITE.format(*where), RuntimeWarning, stacklevel=2)
+                with shown.aside():
+                    warnings.warn(_gone_wrong(*where), RuntimeWarning, stacklevel=2)
                 warned = True
-            at = int(report.row), int(report.position)
+            before, at = at[0], (int(report.row), int(report.position))
             shown.show(at[0] * steps + at[1], status(plan, n, report, pace), last=not report.going)
+            if on_epoch is not None and at[0] > before:
+                with shown.aside(), _kept(fit_state, on_interrupt):
+                    for row in range(before, at[0]):
+                        on_epoch(row + 1, {name: float(report.history[name][row]) for name in plan.names})
     if not report.going:
-        return fit_state.finished()
+        if interrupted():
+            say(ENDED)
+        return Outcome(*fit_state.finished(), interrupted=interrupted())
     say(interrupted_at(plan, steps, *at))
     if on_interrupt is not None:
         on_interrupt(fit_state)
-    return fit_state.train_state, fit_state.history
+    return Outcome(fit_state.train_state, fit_state.history, interrupted=True)
+
+
+def _gone_wrong(epoch: int, first: int, last: int) -> str:
+    where = f"at step {first}" if first == last else f"at one of the steps {first} to {last}"
+    finer = "" if first == last else "; with chunk=1 this warning says at which step"
+    return (
+        f"the loss is not finite, for the first time in epoch {epoch} {where} of the run, and the run goes on\n"
+        f"  hint: a smaller learning rate is the usual cure{finer}"
+    )
+
+
+@contextmanager
+def _kept(fit_state: FitState, keep: Callable[[FitState], object] | None) -> Iterator[None]:
+    """Hand the state over if something is raised within."""
+    try:
+        yield
+    except BaseException:
+        if keep is not None:
+            keep(fit_state)
+        raise
 
 
 def _chunks(
@@ -149,23 +212,23 @@ def _chunks(
     late = None
     pace.begin()
     while left > 0 and not interrupted():
-        count = min(pace.size(), left)
-        fit_state, rows, report = advance(fit_state, rows, count)
-        left -= count
+        steps = min(pace.size(), left)
+        fit_state, rows, report = advance(fit_state, rows, steps)
+        left -= steps
         if late is not None:
             seen = _fetch(pace, *late)
             yield fit_state, seen
             if not seen.going:  # it stopped early, and the chunk after found nothing to do
                 return
-        late = count, report
+        late = steps, report
     if late is not None:
         yield fit_state, _fetch(pace, *late)
 
 
-def _fetch(pace: Pace, count: int, report: Report) -> Report:
-    """Wait for what a chunk of `count` steps reported."""
+def _fetch(pace: Pace, steps: int, report: Report) -> Report:
+    """Wait for what a chunk of so many steps reported."""
     seen = jax.device_get(report)
-    pace.finished(count)
+    pace.finished(steps)
     return seen
 
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import jaxnn as nn
-from jaxnn.ops import Op, adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
-from jaxnn.ops._pooling import max_pool_bwd, max_pool_fwd
+from jaxnn.ops import Op, _winners, adaptive_average_pool, adaptive_max_pool, average_pool, max_pool
+from jaxnn.ops._max_pooling import max_pool_bwd, max_pool_fwd
 
 tried = partial(settings, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 whole = lambda *shape: np.random.default_rng(0).integers(-1, 2, shape).astype(float)  # every other window has a tie
@@ -276,6 +276,59 @@ def test_nan_is_seen_and_the_first_one_gets_the_gradient(keywords, x64):
     np.testing.assert_array_equal(dx[0, :, 0], first)
 
 
+# Many taps and many parts
+
+
+MANY = [
+    *((max_pool, 150, {"window": k, "stride": 1}) for k in (_winners.MOST_TAPS, _winners.MOST_TAPS + 1)),
+    (max_pool, 150, {"window": 70, "stride": 2, "padding": ((69, 30),)}),
+    *((max_pool, 40, {"window": 41 - m, "stride": 1}) for m in (_winners.MOST_PARTS, _winners.MOST_PARTS + 1)),
+    *((adaptive_max_pool, 50, {"size": m}) for m in (_winners.MOST_PARTS, _winners.MOST_PARTS + 1, 49, 50)),
+    (adaptive_max_pool, 3, {"size": 20}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", ["whole", "equal", "-inf", "nan"])
+@pytest.mark.parametrize(("op", "n", "keywords"), MANY)
+def test_the_first_wins_on_both_sides_of_the_threshold(op, n, keywords, kind, x64):
+    x = whole(2, n, 1) if kind in ("whole", "nan") else tied(kind, 2, n, 1)
+    if kind == "nan":
+        x[:, n // 2 : n // 2 + 2] = np.nan
+    y, dy, dx = roads(op, x, **keywords)
+    if op is max_pool:
+        parts = parts_of_windows((n,), (keywords["window"],), (keywords["stride"],), keywords.get("padding", "VALID"))
+    else:
+        m = keywords["size"]
+        parts = [[(math.floor(i * n / m), math.ceil((i + 1) * n / m)) for i in range(m)]]
+    y_expected, expected = by_definition(x, dy, parts, largest=True)
+    np.testing.assert_array_equal(y, y_expected)
+    if kind == "nan" or (kind == "-inf" and "padding" in keywords):
+        del dx["plain"]  # JAX's own derivative cannot tell -inf from the padding, and of NaNs it has another
+    for road, d in dx.items():
+        np.testing.assert_array_equal(d, expected, err_msg=road)
+
+
+@pytest.mark.parametrize(
+    ("op", "shape", "keywords"),
+    [
+        (max_pool, (1, 1000, 1), {"window": 300, "stride": 1}),
+        (max_pool, (1, 1000, 1), {"window": 700, "stride": 1}),
+        (adaptive_max_pool, (1, 1000, 1), {"size": 300}),
+        (nn.global_max_pool, (1, 2048, 2048, 3), {}),
+        (nn.global_average_pool, (1, 2048, 2048, 3), {}),
+    ],
+)
+def test_a_program_does_not_grow_with_taps_and_parts(op, shape, keywords):
+    def both(x):
+        return jax.grad(lambda x: op(x, **keywords).sum())(x), op.fwd(x, **keywords)
+
+    with jax.enable_x64(False):
+        lines = jax.jit(both).lower(jax.ShapeDtypeStruct(shape, jnp.float32)).as_text().count("\n")
+    assert lines < 250
+    with nn.plain():
+        assert jax.jit(both).lower(jax.ShapeDtypeStruct(shape, jnp.float32)).as_text().count("\n") < 250
+
+
 # What is remembered, what is computed
 
 
@@ -289,7 +342,7 @@ def test_a_byte_is_remembered_for_each_window_along_each_axis():
         jax.eval_shape(partial(op.fwd, **keywords), jnp.zeros((1, n, 1)))[1][0][0].dtype
     )
     for n, dtype in ((256, jnp.uint8), (257, jnp.uint16)):
-        assert remembered(max_pool, 600, window=n, stride=1) == dtype
+        assert remembered(max_pool, n, window=200, stride=1) == dtype  # positions, of many taps
         assert remembered(adaptive_max_pool, n, size=2) == dtype
 
 
@@ -392,27 +445,27 @@ def pool(x, op=max_pool, **keywords):
         (
             lambda: pool((2, 3, 5, 1), average_pool, window=(6, 2), padding=1),
             nn.ShapeError,
-            r"at least \(4, 0\) in its 2 spatial axes, because a window spans \(6, 2\) and padding is 1; got \(3, 5\)",
+            r"at least \(4, 1\) in its 2 spatial axes, because a window spans \(6, 2\) and padding is 1; got \(3, 5\)",
         ),
         (
             lambda: pool((2, 28, 28), window=(2, 2)),
             nn.ShapeError,
-            r"x of shape \(batch, spatial, spatial, channels\), because the window is \(2, 2\); got \(2, 28, 28\)",
+            r"x of shape \(batch, n0, n1, features\), because the window is \(2, 2\); got \(2, 28, 28\)",
         ),
         (
             lambda: pool((2, 3), window=2),
             nn.ShapeError,
-            r"expected x of shape \(batch, \*spatial, channels\), because the window is 2; got \(2, 3\)",
+            r"expected x of shape \(batch, \*n, features\), because the window is 2; got \(2, 3\)",
         ),
         (
             lambda: pool((2, 3), nn.global_average_pool),
             nn.ShapeError,
-            r"expected x of shape \(batch, \*spatial, channels\), because .*; got \(2, 3\)",
+            r"expected x of shape \(batch, \*n, features\), because .*; got \(2, 3\)",
         ),
         (
             lambda: pool((2, 3, 3, 1), adaptive_average_pool, size=(2,)),
             nn.ShapeError,
-            r"expected x of shape \(batch, spatial, channels\), because the size is \(2,\); got \(2, 3, 3, 1\)",
+            r"expected x of shape \(batch, n0, features\), because the size is \(2,\); got \(2, 3, 3, 1\)",
         ),
         (
             lambda: pool((2, 3, 3, 1), window=2, stride=(1, 1, 1)),
@@ -422,13 +475,18 @@ def pool(x, op=max_pool, **keywords):
         (
             lambda: pool((2, 3, 3, 1), window=2, padding=((0, 1),)),
             ValueError,
-            r"expected padding of at least 0 for each of 2 axes, .*; got \(\(0, 1\),\)",
+            r"expected padding as one number, or one number or pair for each of 2 axes, .*; got \(\(0, 1\),\)",
         ),
         (
             lambda: pool((2, 3, 3, 1), window=2, padding=2),
             ValueError,
             r"expected padding smaller than the window, because each window must see an element of x; "
             r"got padding 2 and window 2",
+        ),
+        (
+            lambda: pool((2, 3, 3, 1), window=2, padding="CIRCULAR"),
+            ValueError,
+            r"expected padding that repeats nothing of x, .*; got 'CIRCULAR'\n  hint: pad x before, with jnp.pad",
         ),
         (
             lambda: pool((2, 3, 3, 1), window=2, stride=0),
@@ -457,10 +515,10 @@ def test_what_cannot_be_pooled_is_refused_with_numbers(attempt, error, message):
         attempt()
 
 
-def test_an_image_without_channels_is_told_how_to_get_one():
+def test_an_image_without_colour_is_told_how_to_get_one():
     with pytest.raises(nn.ShapeError) as caught:
         pool((2, 28, 28), window=(2, 2))
-    assert caught.value.__notes__ == ["  hint: add an axis of channels: x[..., None]"]
+    assert caught.value.__notes__ == ["  hint: images without colour need an axis of one feature: x[..., None]"]
 
 
 def test_a_16_by_16_image_can_be_halved_four_times_and_no_more():
@@ -477,11 +535,11 @@ def test_a_16_by_16_image_can_be_halved_four_times_and_no_more():
     ]
 
 
-def test_pooling_keeps_channels_and_has_no_parameters():
+def test_pooling_keeps_features_and_has_no_parameters():
     x = jnp.zeros((2, 8, 6, 5))
     for layer, shape in (
         (nn.MaxPool(2), (2, 4, 3, 5)),
-        (nn.AveragePool((2, 1), (1, 3), padding="SAME"), (2, 8, 2, 5)),
+        (nn.AveragePool((2, 1), stride=(1, 3), padding="SAME"), (2, 8, 2, 5)),
         (nn.AdaptiveMaxPool(3), (2, 3, 3, 5)),
         (nn.AdaptiveAveragePool((3, 1)), (2, 3, 1, 5)),
         (nn.serial(nn.global_average_pool), (2, 5)),
@@ -494,6 +552,6 @@ def test_pooling_keeps_channels_and_has_no_parameters():
 
 def test_settings_read_as_they_are_written():
     assert repr(nn.MaxPool((2, 2))) == "MaxPool((2, 2))"
-    assert repr(nn.MaxPool(3, 2, padding="SAME")) == "MaxPool(3, stride=2, padding='SAME')"
+    assert repr(nn.MaxPool(3, stride=2, padding="SAME")) == "MaxPool(3, stride=2, padding='SAME')"
     assert repr(nn.AveragePool(2, count_padding=True)) == "AveragePool(2, count_padding=True)"
     assert repr(nn.AdaptiveAveragePool((7, 7))) == "AdaptiveAveragePool((7, 7))"

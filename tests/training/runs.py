@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnn as nn
+from jaxnn.training import Outcome
 
 COMPILED = "/jax/core/compile/backend_compile_duration"
 
@@ -46,6 +47,7 @@ def epochs_of(history):
 
 def assert_close(got, expected, tolerance):
     """Same structure and shapes, and numbers, NaN included, no further apart than `tolerance`; 0 is bit for bit."""
+    got, expected = (tuple(each) if isinstance(each, Outcome) else each for each in (got, expected))
     assert jax.tree.structure(got) == jax.tree.structure(expected)
     names = nn.tree.named_leaves(expected)
     for (name, e), g in zip(names.items(), jax.tree.leaves(got), strict=True):

@@ -1,14 +1,22 @@
 """The host's driver of a run: the same result as `fit`, interruptions, and what it says."""
 
+import copy
+import fcntl
 import functools
 import inspect
 import io
 import os
+import pty
 import re
+import select
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import threading
+import types
+import warnings
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +25,7 @@ import pytest
 from runs import absolute_error, assert_close, compilations, regression, said, smooth
 
 import jaxnn as nn
-from jaxnn.training import SHUFFLE, FitState, _run, shuffled
+from jaxnn.training import SHUFFLE, FitState, Outcome, _run, shuffled
 from jaxnn.training._chunk import Report
 from jaxnn.training._interrupt import interruptible
 from jaxnn.training._progress import Lines, not_finite
@@ -33,14 +41,23 @@ def beginning(trainer=TRAINER):
     return jax.jit(trainer.init)(jax.random.key(0), DATA.x)
 
 
-def interrupt_after(monkeypatch, chunks):
+@pytest.fixture(autouse=True)
+def _in_the_foreground():
+    """Where Ctrl-C is heard: a shell lets what it starts in the background ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupt_after(monkeypatch, chunks, times=1):
     """Press Ctrl-C while the driver looks at the report of this chunk; the next one is under way."""
     look, seen = _run.status, []
 
     def pressed(*arguments):
         seen.append(arguments)
         if len(seen) == chunks:
-            signal.raise_signal(signal.SIGINT)
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
         return look(*arguments)
 
     monkeypatch.setattr(_run, "status", pressed)
@@ -189,7 +206,9 @@ def test_goes_on_from_the_train_state_of_an_interruption(monkeypatch, capsys, ch
     whole, history = nn.fit(TRAINER, beginning(), DATA, **THREE)
     with monkeypatch.context() as patch:
         interrupt_after(patch, 1)
-        half, first = nn.run(TRAINER, beginning(), DATA, chunk=chunk, **THREE, **QUIET)
+        outcome = nn.run(TRAINER, beginning(), DATA, chunk=chunk, **THREE, **QUIET)
+    assert outcome.interrupted
+    half, first = outcome
     epoch, position = divmod(2 * chunk, 3)
     assert (half.step, half.epoch, half.position) == (2 * chunk, epoch, position)
     where = f"in epoch {epoch + 1} of 3, after {position} of its 3 steps" if position else f"after epoch {epoch} of 3"
@@ -226,11 +245,54 @@ def test_finishes_an_interrupted_run_from_its_whole_state(monkeypatch, settings,
     assert not any(leaf.is_deleted() for leaf in jax.tree.leaves(fit_state))
 
 
-def test_an_interruption_of_a_run_that_stops_anyway_is_none(monkeypatch, capsys):
-    interrupt_after(monkeypatch, 1)
-    got = nn.run(TRAINER, beginning(), DATA, chunk=100, on_interrupt=pytest.fail, **STOPPING, **QUIET)
-    assert_close(got, nn.fit(TRAINER, beginning(), DATA, **STOPPING), 0)
-    assert capsys.readouterr().err == ""
+@pytest.mark.parametrize(("settings", "chunk", "seen"), [(STOPPING, 100, 1), (THREE, 100, 1), (THREE, 3, 3)])
+def test_an_interruption_when_nothing_is_left_to_do_is_told_and_the_run_complete(
+    monkeypatch, capsys, settings, chunk, seen
+):
+    interrupt_after(monkeypatch, seen)
+    got = nn.run(TRAINER, beginning(), DATA, chunk=chunk, on_interrupt=pytest.fail, **settings, **QUIET)
+    assert_close(got, nn.fit(TRAINER, beginning(), DATA, **settings), 0)
+    assert got.interrupted
+    assert capsys.readouterr().err == "interrupted when nothing was left to do: the run is complete\n"
+
+
+def test_an_interruption_during_compilation_returns_the_beginning(monkeypatch, capsys):
+    compile_ = _run.Begun.compile
+
+    def pressed(begun):
+        signal.raise_signal(signal.SIGINT)
+        return compile_(begun)
+
+    monkeypatch.setattr(_run.Begun, "compile", pressed)
+    outcome = nn.run(TRAINER, beginning(), DATA, **THREE, **QUIET)
+    assert outcome.interrupted
+    assert_close(outcome.train_state, beginning(), 0)
+    assert np.isnan(outcome.history["loss"]).all()
+    assert capsys.readouterr().err.startswith("interrupted after epoch 0 of 3; ")
+
+
+@pytest.mark.parametrize("seen", [2, 3])
+def test_a_loop_over_runs_knows_that_one_was_interrupted(monkeypatch, seen):
+    """In the middle of the second run of three, and at its end."""
+    interrupt_after(monkeypatch, 3 + seen)
+    outcomes = []
+    for seed in range(3):
+        begin = jax.jit(TRAINER.init)(jax.random.key(seed), DATA.x)
+        outcomes.append(nn.run(TRAINER, begin, DATA, chunk=3, **THREE, **QUIET))
+        if outcomes[-1].interrupted:
+            break
+    assert [outcome.interrupted for outcome in outcomes] == [False, True]
+    assert outcomes[0].train_state.step == outcomes[1].train_state.step == 9
+
+
+def test_a_second_ctrl_c_leaves_a_run_at_once_and_all_as_it_was(monkeypatch):
+    interrupt_after(monkeypatch, 1, times=2)
+    begin, handler = beginning(), signal.getsignal(signal.SIGINT)
+    before = jax.tree.map(jnp.copy, begin)
+    with pytest.raises(KeyboardInterrupt):
+        nn.run(TRAINER, begin, DATA, chunk=1, on_interrupt=pytest.fail, **THREE, **QUIET)
+    assert_close(begin, before, 0)
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_is_interrupted_by_a_signal_from_outside(capsys):
@@ -244,7 +306,9 @@ def test_is_interrupted_by_a_signal_from_outside(capsys):
 
     trainer = nn.trainer(TRAINER.model, loss, nn.sgd(0.1))
     handler = signal.getsignal(signal.SIGINT)
-    ts, history = nn.run(trainer, beginning(trainer), DATA, epochs=50, batch_size=2, chunk=1, **QUIET)
+    outcome = nn.run(trainer, beginning(trainer), DATA, epochs=50, batch_size=2, chunk=1, **QUIET)
+    assert outcome.interrupted
+    ts, history = outcome
     assert 0 < ts.step < 50 * 5
     assert jnp.isnan(history["loss"][-1])
     assert "interrupted" in capsys.readouterr().err
@@ -282,8 +346,114 @@ def test_runs_in_another_thread():
     assert_close(out[0], nn.fit(TRAINER, beginning(), DATA, **THREE), 0)
 
 
+def test_an_outcome_is_a_pair_that_remembers_whether_it_was_interrupted():
+    outcome = Outcome(beginning(), {"loss": jnp.ones(3)}, interrupted=True)
+    train_state, history = outcome
+    assert (train_state, history) == (outcome.train_state, outcome.history) == (outcome[0], outcome[1])
+    assert copy.copy(outcome).interrupted
+    mapped = jax.tree.map(jnp.zeros_like, outcome.history), jax.tree.map(lambda a: a, outcome)
+    assert isinstance(mapped[1], Outcome)
+    assert not Outcome(train_state, history).interrupted
+
+
+@pytest.mark.parametrize("settings", [{**THREE, **JUDGED}, STOPPING], ids=["", "stopping early"])
+@pytest.mark.parametrize("chunk", [None, 1, 2, 3, 7, 100])
+def test_tells_of_every_epoch_what_history_has(settings, chunk):
+    told = []
+    on_epoch = lambda epoch, row: told.append((epoch, row))
+    outcome = nn.run(TRAINER, beginning(), DATA, chunk=chunk, on_epoch=on_epoch, **settings, **QUIET)
+    assert_close(outcome, nn.fit(TRAINER, beginning(), DATA, **settings), 0)
+    epochs = int(np.isfinite(outcome.history["loss"]).sum())
+    assert [epoch for epoch, _ in told] == list(range(1, epochs + 1))
+    for epoch, row in told:
+        assert row == {name: float(rows[epoch - 1]) for name, rows in outcome.history.items()}
+        assert all(type(value) is float for value in row.values())
+
+
+def test_tells_of_an_epoch_while_the_next_chunk_is_under_way(monkeypatch):
+    events, fetch = [], _run._fetch
+
+    def fetched(pace, steps, report):
+        events.append(f"look at {steps}")
+        return fetch(pace, steps, report)
+
+    monkeypatch.setattr(_run, "_fetch", fetched)
+    on_epoch = lambda epoch, row: events.append(f"epoch {epoch}")
+    nn.run(TRAINER, beginning(), DATA, chunk=4, on_epoch=on_epoch, **THREE, **QUIET)
+    assert events == ["look at 4", "epoch 1", "look at 4", "epoch 2", "look at 1", "epoch 3"]
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 100])
+@pytest.mark.parametrize("settings", [THREE, STOPPING])
+def test_what_is_raised_after_an_epoch_goes_on_when_the_state_is_kept(settings, chunk):
+    kept, told = [], []
+
+    def on_epoch(epoch, row):
+        told.append(epoch)
+        if epoch == 2:
+            raise RuntimeError("seen enough")
+
+    begin, handler = beginning(), signal.getsignal(signal.SIGINT)
+    before = jax.tree.map(jnp.copy, begin)
+    watched = functools.partial(nn.run, TRAINER, begin, DATA, chunk=chunk, on_epoch=on_epoch, **settings, **QUIET)
+    with pytest.raises(RuntimeError, match="seen enough"):
+        watched()
+    with pytest.raises(RuntimeError, match="seen enough"):
+        watched(on_interrupt=kept.append)
+    assert told == [1, 2] * 2
+    assert_close(begin, before, 0)
+    assert signal.getsignal(signal.SIGINT) is handler
+    (fit_state,) = kept
+    rest, told[:] = [], []
+    whole = nn.run(TRAINER, fit_state, DATA, on_epoch=lambda epoch, _: rest.append(epoch), **settings, **QUIET)
+    assert_close(whole, nn.fit(TRAINER, begin, DATA, **settings), 0)
+    epochs = int(np.isfinite(whole.history["loss"]).sum())
+    assert rest == list(range(int(fit_state.row) + 1, epochs + 1))
+
+
+THREES = [np.int64(3), np.uint8(3), np.array(3), jnp.int32(3)]
+
+
+@pytest.mark.parametrize("three", THREES, ids=lambda three: f"{type(three).__name__} {three.dtype}")
+def test_integers_of_numpy_are_integers(three):
+    """And lead to the very same programs."""
+    evaluate = lambda size: nn.evaluate(TRAINER, beginning(), DATA, batch_size=size)
+    fit = lambda n: nn.fit(TRAINER, beginning(), DATA, epochs=n, batch_size=n)
+    run = lambda n: nn.run(TRAINER, beginning(), DATA, epochs=n, batch_size=n, chunk=n, **QUIET)
+    overfit = lambda n: nn.overfit(TRAINER, beginning(), DATA, steps=n, batch_size=n, **QUIET)
+    dry_run = lambda n: nn.dry_run(TRAINER, beginning(), DATA, epochs=n, batch_size=n)
+    for enter in (evaluate, fit, run, overfit, dry_run):
+        expected = enter(3)
+        with compilations() as seen:
+            got = enter(three)
+        assert len(seen) == 0
+        assert_close(got, expected, 0)
+
+
+ENTRIES = {
+    "fit": (nn.fit, THREE, ("epochs", "batch_size")),
+    "run": (functools.partial(nn.run, **QUIET), THREE, ("epochs", "batch_size", "chunk")),
+    "dry_run": (nn.dry_run, THREE, ("epochs", "batch_size")),
+    "overfit": (functools.partial(nn.overfit, **QUIET), {"batch_size": 4}, ("steps", "batch_size")),
+    "evaluate": (nn.evaluate, {}, ("batch_size",)),
+}
+
+
+@pytest.mark.usefixtures("unannotated")
+@pytest.mark.parametrize("value", [0, -3, np.int64(0), True, np.True_, 2.0, np.float32(2), "2"], ids=repr)
+@pytest.mark.parametrize(("enter", "settings", "names"), ENTRIES.values(), ids=ENTRIES)
+def test_counts_of_nothing_and_what_is_no_integer_are_refused_by_name(enter, settings, names, value):
+    is_integer = isinstance(value, int | np.integer) and value is not True
+    error, what = (ValueError, "of at least 1") if is_integer else (TypeError, "to be an int")
+    got = value if is_integer else repr(value)
+    for name in names:
+        with pytest.raises(error) as refused:
+            enter(TRAINER, beginning(), DATA, **{**settings, name: value})
+        assert re.fullmatch(rf"expected {name} {what}, because [^\n;]+; got {re.escape(str(got))}", str(refused.value))
+
+
 BANNER = re.compile(
-    r"3 parameters in float32 on 1 x cpu; 10 examples in 3 steps of 4, 3 epochs\n"
+    r"3 parameters in float32 on 1 x cpu; 3 epochs of 3 steps: 10 examples, 4 a step\n"
     r"compiled in \d+\.\d\d s\n"
 )
 
@@ -294,7 +464,9 @@ def test_says_what_it_trains_and_where_it_ended(capsys):
     (rest,) = BANNER.split(said)[1:]
     loss, judged = (f"{history[name][-1]:.4g}" for name in ("loss", "validation_loss"))
     assert re.fullmatch(
-        rf"epoch 3/3, step 3/3, loss {re.escape(loss)}, validation_loss {re.escape(judged)}, [\d,]+ examples/s\n", rest
+        rf"epoch 3/3, step 3/3, took 0:\d\d, loss {re.escape(loss)}, validation_loss {re.escape(judged)}, "
+        r"[\d,]+ examples/s\n",
+        rest,
     )
     nn.run(TRAINER, beginning(), DATA, validation=VALIDATION, **THREE, **QUIET)
     assert capsys.readouterr().err == ""
@@ -306,7 +478,7 @@ def test_says_what_is_frozen_and_that_it_stopped_early(capsys):
         nn.run(trainer, beginning(trainer), DATA, **{**STOPPING, "validation": None})
     said = capsys.readouterr().err
     assert "25 parameters, 12 of them frozen, in float32 on" in said
-    assert said.endswith(", stopped early\n")
+    assert re.search(r"\nepoch 5/8, step 3/3, stopped early after 0:\d\d, loss", said)
 
 
 class Terminal(io.StringIO):
@@ -325,8 +497,77 @@ def on_a_terminal(monkeypatch):
 def test_draws_a_bar_on_a_terminal(monkeypatch):
     drawn = on_a_terminal(monkeypatch)
     assert "3 parameters in float32" in drawn
-    assert re.search(r"44%\|[#\d]+ *\| epoch 2/3, step 1/3, loss [\d.]+, [\d,]+ examples/s, 0:\d\d left", drawn)
-    assert re.search(r"100%\|#+\| epoch 3/3, step 3/3, loss [\d.]+, [\d,]+ examples/s *\n$", drawn)
+    assert re.search(r"44%\|[#\d]+ *\| epoch 2/3, step 1/3, 0:\d\d left, loss [\d.]+, [\d,]+ examples/s", drawn)
+    assert re.search(r"100%\|#+\| epoch 3/3, step 3/3, took 0:\d\d, loss [\d.]+, [\d,]+ examples/s *\n$", drawn)
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(24, 120), (24, 0), (0, 120), (0, 0)])
+def test_draws_no_bar_on_a_terminal_without_size(monkeypatch, rows, columns):
+    """Such as `script` makes where there is none: a bar cut to its size would be nothing."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+    with os.fdopen(follower, "w") as shown, os.fdopen(leader, "rb", buffering=0) as seen:
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", shown)
+            nn.run(TRAINER, beginning(), DATA, **THREE)
+        written = b""
+        while b"took" not in written and select.select([seen], [], [], 5)[0]:  # a terminal hands over in parts
+            written += seen.read(65536)
+    written = written.decode(errors="replace")
+    assert ("100%|" in written) == (rows * columns > 0)
+    assert "epoch 3/3, step 3/3, took" in written
+
+
+def test_what_others_write_finds_the_bar_out_of_the_way(monkeypatch):
+    shown = Terminal()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", shown)
+        on_epoch = lambda epoch, row: print(f"epoch {epoch} told", file=sys.stderr)
+        nn.run(TRAINER, beginning(), DATA, chunk=4, on_epoch=on_epoch, **THREE)
+    lines = re.split(r"[\r\n]", shown.getvalue())
+    assert [line for line in lines if "told" in line] == [f"epoch {epoch} told" for epoch in (1, 2, 3)]
+
+
+def in_a_notebook(monkeypatch):
+    """As if this ran in a kernel of Jupyter, which has no terminal; return what is written."""
+    shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+    monkeypatch.setitem(sys.modules, "IPython", types.SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "ipykernel.zmqshell", types.ModuleType("ipykernel.zmqshell"))
+    for name in ("tqdm.auto", "tqdm.autonotebook"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    shown = io.StringIO()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", shown)
+        nn.run(TRAINER, beginning(), DATA, chunk=4, **THREE)
+    return shown.getvalue()
+
+
+def test_draws_a_bar_in_a_notebook_without_ipywidgets(monkeypatch):
+    """Of which tqdm warns; here warnings are errors."""
+    monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.delitem(sys.modules, "tqdm.notebook", raising=False)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        drawn = in_a_notebook(monkeypatch)
+    assert not seen
+    assert re.search(r"100%\|[^|]+\| epoch 3/3, step 3/3, took", drawn)
+
+
+def test_a_notebook_chooses_its_own_bar(monkeypatch):
+    import tqdm.std
+
+    made = []
+
+    class Widget(tqdm.std.tqdm):
+        def __init__(self, *arguments, **settings):
+            made.append(settings["bar_format"])
+            super().__init__(*arguments, **settings)
+
+    monkeypatch.setitem(sys.modules, "tqdm.notebook", types.SimpleNamespace(
+        WARN_NOIPYW="", IProgress=object, tqdm=Widget, trange=None
+    ))  # fmt: skip
+    assert "3 parameters" in in_a_notebook(monkeypatch)
+    assert made == ["{percentage:3.0f}%|{bar}| {desc}"]
 
 
 def test_writes_lines_on_a_terminal_without_tqdm(monkeypatch):
@@ -394,8 +635,10 @@ def test_warns_once_if_the_loss_is_not_finite(chunk, first, last):
     with pytest.warns(RuntimeWarning) as warned:
         ts, history = inspect.unwrap(nn.run)(trainer, begin, ONES, chunk=chunk, **THREE, **QUIET)
     (warning,) = warned
-    assert f"for the first time in epoch 2 at one of the steps {first} to {last} of the run" in str(warning.message)
+    where = f"at one of the steps {first} to {last}" if first < last else f"at step {first}"
+    assert f"for the first time in epoch 2 {where} of the run, and the run goes on" in str(warning.message)
     assert "hint: a smaller learning rate" in str(warning.message)
+    assert ("chunk=1" in str(warning.message)) == (first < last)
     assert warning.filename == __file__
     assert ts.step == 9
     assert (jnp.isfinite(history["loss"]) == jnp.array([True, False, False])).all()
@@ -429,7 +672,7 @@ def test_a_dry_run_goes_through_all_and_changes_nothing(capsys):
     assert np.isfinite(list(row.values())).all()
     assert_close(begin, before, 0)
     banner, compiled, times, values = capsys.readouterr().err.splitlines()
-    assert banner.startswith("25 parameters in float32 on 1 x cpu; 10 examples in 3 steps of 4, 3 epochs")
+    assert banner.startswith("25 parameters in float32 on 1 x cpu; 3 epochs of 3 steps: 10 examples, 4 a step")
     assert re.fullmatch(r"compiled in [\d.]+ s", compiled)
     assert re.fullmatch(
         r"a step took [\d.e-]+ ms, the last of an epoch and its end [\d.e-]+ ms, so the run will take about 0:\d\d",
@@ -515,13 +758,6 @@ def test_refuses_to_be_transformed(transform, enter):
     with pytest.raises(TypeError, match="outside of jit, vmap, grad") as error:
         transform(inside)(jnp.ones(1))
     assert "hint: fit is the same and may be transformed" in said(error.value)
-
-
-@pytest.mark.usefixtures("unannotated")
-@pytest.mark.parametrize("chunk", [0, -3, 2.0])
-def test_refuses_chunks_of_nothing(chunk):
-    with pytest.raises(ValueError, match=f"chunk of at least 1.*got {chunk}"):
-        nn.run(TRAINER, beginning(), DATA, chunk=chunk, **THREE)
 
 
 def test_a_train_state_within_an_epoch_is_for_run_and_only_as_far_as_an_epoch_goes():
