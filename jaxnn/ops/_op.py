@@ -80,7 +80,7 @@ class Op:
         self._check = check
         self._fwd: Callable[..., tuple[Any, Residuals]] | None = None
         self._bwd: Callable[..., tuple[Any, ...]] | None = None
-        self._settings: dict[str, Any] = {}
+        self._unbound, self._settings = self, dict[str, Any]()
         self.installed = False
 
     def defvjp(
@@ -192,8 +192,8 @@ class Op:
         return d_arrays
 
     def __eq__(self, other: object) -> bool:
-        """Whether it is the same function with the same settings; arrays are the same if they are one."""
-        if not isinstance(other, Op) or self._plain is not other._plain:
+        """Whether it is the same op with the same settings; arrays are the same if they are one."""
+        if not isinstance(other, Op) or self._unbound is not other._unbound:
             return False
         mine, others = self._settings, other._settings
         same = lambda a, b: a is b or (not (is_array(a) or is_array(b)) and a == b)
@@ -201,7 +201,7 @@ class Op:
 
     def __hash__(self) -> int:
         settings = self._settings.items()
-        return hash((self._plain, frozenset((name, id(s) if is_array(s) else s) for name, s in settings)))
+        return hash((id(self._unbound), frozenset((name, id(s) if is_array(s) else s) for name, s in settings)))
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={setting!r}" for name, setting in self._settings.items())

@@ -1,75 +1,16 @@
-"""Losses: ops of prediction and target that return the loss of each example; the mean is taken afterwards.
-
-A loss has the shape `(batch, ...)` of what it judges, not a mean, so that examples, or tokens, can be
-weighed. `weighted_mean` then reduces it, in the trainer and on both roads to the gradient. No loss
-broadcasts: `(n, 1)` against `(n,)` would silently compare every prediction with every target.
+"""Losses of classes: cross-entropy, from logits.
 
 Dimensions: `batch` examples, `classes` the last axis of logits, `...` any further axes.
 """
-
-import math
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float, Integer, Num
 
 from jaxnn.errors import ShapeError, values
-from jaxnn.ops._op import op, shape_only
-from jaxnn.typing import AnyArray, Array, accumulator_dtype
-
-__all__ = [
-    "binary_cross_entropy",
-    "cross_entropy",
-    "mse",
-    "softmax_cross_entropy",
-    "softmax_cross_entropy_with_integer_labels",
-    "weighted_mean",
-]
-
-
-def _check_same_shape(prediction: AnyArray, target: AnyArray) -> None:
-    if prediction.shape != target.shape:
-        squeezed = [s for s in (prediction.shape, target.shape) if s[-1:] == (1,)]
-        raise ShapeError(
-            f"prediction and target of one shape, {tuple(target.shape)}",
-            why="broadcasting would compare every prediction with every target",
-            got=f"prediction {tuple(prediction.shape)}, target {tuple(target.shape)}",
-            hint="drop the last axis: prediction[..., 0], or keep it in both" if squeezed else None,
-        )
-
-
-@op(_check_same_shape)
-def mse(prediction: Float[Array, "*shape"], target: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
-    """Squared error of each element, l = (prediction - target)^2, whose mean is the mean squared error.
-
-    There is no factor 1/2: optax's `l2_loss` and many textbooks have one. Equal to optax's
-    `squared_error`; Keras takes the mean over the last axis, PyTorch over all.
-
-    Raises:
-        ShapeError: The shapes differ.
-
-    >>> mse(jnp.array([1.5, 2.0, 5.0]), jnp.array([1.0, 2.0, 3.0]))
-    Array([0.25, 0.  , 4.  ], dtype=float32)
-
-    Source: Gauss, "Theoria motus" (1809).
-    """
-    e = prediction - target
-    return e * e
-
-
-def mse_fwd(prediction, target):
-    """Remember the error e = prediction - target."""
-    e = prediction - target
-    return e * e, e
-
-
-def mse_bwd(e, dl):
-    """dl/de = 2 e, and e grows with the prediction and falls with the target."""
-    d_prediction = 2 * e * dl
-    return d_prediction, -d_prediction
-
-
-mse.defvjp(mse_fwd, mse_bwd)
+from jaxnn.losses._shapes import check_same_shape
+from jaxnn.ops._op import op
+from jaxnn.typing import AnyArray, Array
 
 
 def _check_integer_labels(logits: AnyArray, labels: AnyArray) -> None:
@@ -136,7 +77,7 @@ softmax_cross_entropy_with_integer_labels.defvjp(
 )
 
 
-@op(_check_same_shape)
+@op(check_same_shape)
 def softmax_cross_entropy(
     logits: Float[Array, "*batch classes"], labels: Float[Array, "*batch classes"]
 ) -> Float[Array, "*batch"]:
@@ -233,7 +174,7 @@ cross_entropy.defvjp(cross_entropy_fwd, cross_entropy_bwd)
 
 
 def _check_probabilities(logits: AnyArray, target: AnyArray) -> None:
-    _check_same_shape(logits, target)
+    check_same_shape(logits, target)
     seen = values(target)
     if seen is not None and seen.size:
         smallest, largest = seen.min(), seen.max()
@@ -280,79 +221,6 @@ def binary_cross_entropy_bwd(residuals, dl):
 
 
 binary_cross_entropy.defvjp(binary_cross_entropy_fwd, binary_cross_entropy_bwd)
-
-
-def _check_weights(losses: AnyArray, w: AnyArray | None = None) -> None:
-    if losses.ndim == 0:
-        raise ShapeError(
-            "a loss of shape (batch, ...)", why="examples are weighed one by one", got="a scalar",
-            hint="return the loss of each example and leave the mean to the trainer",
-        )  # fmt: skip
-    if w is not None and (w.ndim == 0 or w.shape != losses.shape[: w.ndim]):
-        raise ShapeError(
-            f"weights of shape {tuple(losses.shape[:1])}, or any longer prefix of {tuple(losses.shape)}",
-            why=f"the loss is {tuple(losses.shape)}",
-            got=tuple(w.shape),
-        )
-
-
-@op(_check_weights)
-def weighted_mean(losses: Float[Array, "batch ..."], w: Num[Array, "..."] | None = None) -> Float[Array, ""]:
-    """Mean over trailing axes, then over weighed examples, L = sum_i w_i l_i / sum_i w_i.
-
-    l_i is the mean of the losses over the axes that w does not have; with no w, all count alike. If all
-    weights are 0, so is L.
-
-    Args:
-        losses: Any loss, `(batch, ...)`.
-        w: Weights, `(batch,)` or any longer prefix of the losses' shape, such as one weight a token.
-
-    Raises:
-        ShapeError: The losses are a scalar, or w is not such a prefix.
-
-    >>> weighted_mean(jnp.array([1.0, 2.0, 6.0]), jnp.array([1.0, 1.0, 0.0]))
-    Array(1.5, dtype=float32)
-    """
-    return weighted_mean_fwd(losses, w)[0]
-
-
-def weighted_mean_fwd(losses, w=None):
-    """Remember l, the weights, the mean L, and the losses' shape."""
-    l, weights, total = _examples(losses, w)
-    # What weighs nothing counts for nothing, even if it is infinite.
-    mean = jnp.where(weights == 0, 0, weights * l).sum() / total
-    return mean.astype(losses.dtype), (shape_only(losses), l, w, mean)
-
-
-def weighted_mean_bwd(residuals, d_mean):
-    """dL/dl_i = w_i / sum w, spread over the k elements whose mean l_i is; dL/dw_i = (l_i - L) / sum w."""
-    losses, l, w, mean = residuals
-    shape = losses.shape[1:]
-    weights, total = _weights(l, w)
-    d_mean = d_mean.astype(l.dtype)
-    k = math.prod(shape[l.ndim :])
-    dl = d_mean * weights / total / k
-    d_losses = jnp.broadcast_to(dl.reshape(dl.shape + (1,) * (len(shape) - dl.ndim)), shape).astype(losses.dtype)
-    if w is None or not jnp.issubdtype(w.dtype, jnp.floating):
-        return d_losses, None
-    return d_losses, (d_mean * (l - mean) / total).astype(w.dtype)
-
-
-weighted_mean.defvjp(weighted_mean_fwd, weighted_mean_bwd)
-
-
-def _examples(losses, w):
-    """The loss and the weight of each example, and the sum of weights, in float32 at least."""
-    rank = 1 if w is None else w.ndim
-    l = losses.astype(accumulator_dtype(losses.dtype)).mean(tuple(range(rank, losses.ndim)))
-    return l, *_weights(l, w)
-
-
-def _weights(l, w):
-    """The weight of each example, and the sum of weights: 1 where it is 0, to divide by."""
-    w = jnp.ones_like(l) if w is None else w.astype(l.dtype)
-    total = w.sum()
-    return w, jnp.where(total == 0, 1, total)
 
 
 def _onehot(labels, like):

@@ -1,0 +1,15 @@
+"""One row per op, loss and layer: what the contract tests run every property over.
+
+A new member is one row in the file of its kind. `arrays(random, batch, dtype)` makes the inputs of an op, and
+`x(random, batch, dtype)` the input of a layer, from a NumPy generator, so that the same row serves every dtype and
+batch size.
+"""
+
+from cases import _activations, _layers, _losses, _ops
+from cases._kinds import VOCABULARY as VOCABULARY
+from cases._kinds import LayerCase as LayerCase
+from cases._kinds import OpCase as OpCase
+
+OPS = [*_ops.OPS, *_activations.OPS]
+LOSSES = [*_losses.LOSSES]
+LAYERS = [*_layers.LAYERS, *_activations.LAYERS]
