@@ -30,6 +30,10 @@ PACKAGES = ("jax", "jaxlib", "optax", "flax", "torch", "scikit-learn", "numpy")
 REST = 0.05
 """Seconds between two contestants, because the threads of one go on spinning for a while after its end."""
 
+BRIEF, WARM = 1.0, 0.05
+"""Seconds below which a call is preceded by others for so long: after a rest it takes some ten milliseconds until all
+cores work again, which can double the time of a call of ten."""
+
 
 @dataclass(frozen=True)
 class Times:
@@ -53,13 +57,16 @@ def alternate(
     for _ in range(rounds):
         for name, run in contestants.items():
             if not taken[name] or first[name] + sum(taken[name]) <= patience:
-                taken[name].append(seconds(run))
+                taken[name].append(seconds(run, warm=WARM if min([first[name], *taken[name]]) < BRIEF else 0))
     return {name: Times(first[name], tuple(taken[name])) for name in contestants}
 
 
-def seconds(run: Callable[[], Any]) -> float:
-    """Return how long one call takes."""
+def seconds(run: Callable[[], Any], *, warm: float = 0) -> float:
+    """Return how long a call takes, after others have taken so long."""
     time.sleep(REST)
+    start = time.perf_counter()
+    while time.perf_counter() - start < warm:
+        run()
     start = time.perf_counter()
     run()
     return time.perf_counter() - start

@@ -15,7 +15,9 @@ rest is as in `_race.py`.
     python benchmarks/sweep.py --quick
     python benchmarks/sweep.py --rounds 9 --json benchmarks/results/sweep-my-machine.json
 
-Last measured answer: none yet on a machine that does nothing else.
+Last measured answer (results/sweep-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, five rounds):
+4.9 ms a run if all 256 are in one call; one jaxnn run after another takes 1.96 times (1.53 .. 2.09) as long, PyTorch 28
+times (23 .. 29).
 """
 
 import functools

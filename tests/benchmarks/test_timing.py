@@ -24,9 +24,20 @@ def clock(monkeypatch):
 
 def test_contestants_take_turns_after_a_warm_up(clock):
     calls = []
-    contestants = {name: lambda name=name: calls.append(name) for name in "AB"}
+    contestants = {name: lambda name=name: (calls.append(name), clock(2.0)) for name in "AB"}
     _timing.alternate(contestants, rounds=2)
     assert "".join(calls) == "ABABAB"
+
+
+def test_brief_calls_are_preceded_by_others_that_do_not_count(clock):
+    """After a rest the cores need a while; a call that is longer than that does not mind."""
+    calls = []
+    contestants = {
+        name: lambda name=name, s=s: (calls.append(name), clock(s)) for name, s in {"A": 0.02, "B": 2.0}.items()
+    }
+    times = _timing.alternate(contestants, rounds=1)
+    assert "".join(calls) == "AB" + "AAA" + "A" + "B"
+    assert times["A"].rounds == (pytest.approx(0.02),)
 
 
 def test_the_first_call_is_kept_apart(clock):

@@ -148,6 +148,7 @@ def of_pytorch(function, x, dy):
 
 @tried(max_examples=30)
 @given(geometry=geometries())
+@pytest.mark.oracle
 def test_windows_equal_those_of_pytorch(geometry, x64):
     pytest.importorskip("torch")
     sizes, window, stride, padding = geometry
@@ -181,6 +182,7 @@ def test_windows_equal_those_of_pytorch(geometry, x64):
 
 
 @pytest.mark.parametrize(("sizes", "size"), [((7,), (3,)), ((5, 4), (2, 4)), ((2, 3), (4, 7)), ((3, 4, 5), (2, 3, 2))])
+@pytest.mark.oracle
 def test_adaptive_windows_equal_those_of_pytorch(sizes, size, x64):
     pytest.importorskip("torch")
     x = whole(2, *sizes, 2)
@@ -238,6 +240,7 @@ def test_the_first_of_equal_elements_gets_the_gradient(kind, padded, sizes, wind
 
 @pytest.mark.parametrize("kind", ["equal", "zeros of relu", "-inf"])
 @of_every_rank
+@pytest.mark.oracle
 def test_pytorch_has_the_same_winner(kind, sizes, window, stride, x64):
     pytest.importorskip("torch")
     x, padding = tied(kind, 2, *sizes, 2), tuple(1 for _ in sizes)
