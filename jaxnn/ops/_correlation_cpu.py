@@ -30,12 +30,11 @@ def correlate(x: Array, w: Array, *, axes: Axes, groups: int) -> Array:
         return groupwise.correlate_each(x, w, axes=axes, groups=groups)
     if groups > 1:
         return groupwise.in_groups(correlate, x, w, axes=axes, groups=groups)
-    windows = math.prod(a.out for a in axes)
-    if _is_for_winograd(x, axes) and min(i, o) >= WIDE and i * o * windows >= MANY:
+    if _winograd_correlates_faster(x, w, axes):
         return winograd.correlate(x, w, axes=axes)
     # XLA wins for thin features, few windows, one axis, and in two axes many or distant taps; in a loop too.
     many = math.prod(a.taps for a in axes) > 9 or any(a.dilation > 1 for a in axes)
-    if min(i, o) < THIN or windows < 36 or len(axes) == 1 or (len(axes) == 2 and many):
+    if min(i, o) < THIN or math.prod(a.out for a in axes) < 36 or len(axes) == 1 or (len(axes) == 2 and many):
         return xla.correlate(x, w, axes=axes, groups=1)
     return products.correlate(x, w, axes=axes)
 
@@ -43,7 +42,10 @@ def correlate(x: Array, w: Array, *, axes: Axes, groups: int) -> Array:
 def transpose(y: Array, w: Array, *, axes: Axes, groups: int) -> Array:
     """x_pi = sum_jo y_qo w_jio."""
     if all(a.stride == 1 for a in axes):
-        return correlate(y, xla.turned(w, groups), axes=tuple(map(Axis.turned, axes)), groups=groups)
+        turned = tuple(map(Axis.turned, axes))
+        if groups == 1 and _winograd_correlates_faster(y, w, turned):
+            return winograd.transpose(y, w, axes=axes)
+        return correlate(y, xla.turned(w, groups), axes=turned, groups=groups)
     if w.shape[-2] == 1:
         return groupwise.transpose_each(y, w, axes=axes, groups=groups)
     if groups > 1:
@@ -61,6 +63,12 @@ def weigh(x: Array, y: Array, *, axes: Axes, groups: int) -> Array:
     if _is_for_winograd(x, axes) and min(i, o) >= THIN:
         return winograd.weigh(x, y, axes=axes)
     return products.weigh(x, y, axes=axes)
+
+
+def _winograd_correlates_faster(x: Array, w: Array, axes: Axes) -> bool:
+    *_, i, o = w.shape
+    many = i * o * math.prod(a.out for a in axes) >= MANY
+    return _is_for_winograd(x, axes) and min(i, o) >= WIDE and many
 
 
 def _is_for_winograd(x: Array, axes: Axes) -> bool:

@@ -40,7 +40,7 @@ def test_values_are_those_of_xla(geometry, o, blocks, x64, monkeypatch):
     sizes, taps, padding = GEOMETRIES[geometry]
     axes = windows(sizes, taps, padding=padding)
     x, w, y = draw(0, (3, *sizes, 5)), draw(1, (*taps, 5, o)), draw(2, (3, *(a.out for a in axes), o))
-    for name, a, b in (("correlate", x, w), ("weigh", x, y)):
+    for name, a, b in (("correlate", x, w), ("transpose", y, w), ("weigh", x, y)):
         got = jax.jit(partial(getattr(winograd, name), axes=axes))(a, b)
         expected = getattr(xla, name)(a, b, axes=axes, groups=1)
         np.testing.assert_allclose(got, expected, rtol=1e-12, atol=1e-12, err_msg=name)
@@ -94,7 +94,7 @@ def test_float32_loses_little():
 
 def test_it_is_used_where_it_wins(monkeypatch):
     used = []
-    for name in ("correlate", "weigh"):
+    for name in ("correlate", "transpose", "weigh"):
         monkeypatch.setattr(winograd, name, lambda a, b, *, axes, name=name: used.append(name) or jnp.zeros(()))
 
     def ask(dtype=jnp.float32, size=14, i=32, o=64, taps=3, stride=1, dilation=1):
@@ -103,10 +103,10 @@ def test_it_is_used_where_it_wins(monkeypatch):
         x, w, y = (
             jnp.zeros(s, dtype) for s in ((2, size, size, i), (taps, taps, i, o), (2, *[a.out for a in axes], o))
         )
-        for compute, a, b in ((cpu.correlate, x, w), (cpu.weigh, x, y)):
+        for compute, a, b in ((cpu.correlate, x, w), (cpu.transpose, y, w), (cpu.weigh, x, y)):
             jax.eval_shape(partial(compute, axes=axes, groups=1), a, b)
         return list(used)
 
-    assert ask() == ["correlate", "weigh"]
+    assert ask() == ["correlate", "transpose", "weigh"]
     assert ask(i=8) == ask(size=6) == ["weigh"]  # thin products do not pay for what is moved
     assert ask(jnp.bfloat16) == ask(stride=2) == ask(dilation=2) == ask(taps=5) == ask(i=4) == []
