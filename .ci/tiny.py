@@ -11,6 +11,7 @@ TINY = {
     "mlp_digits": {"epochs": 1, "hidden": 8, "picture": None},
     "backprop_by_hand": {"steps": 2},
     "cnn_digits": {"epochs": 1, "features": 2, "pictures": None},
+    "initialisers": {"layers": 3, "width": 16, "draws": 2, "picture": None},
     "sweep_256": {"rates": 2, "seeds": 2, "epochs": 1, "picture": None},
 }
 

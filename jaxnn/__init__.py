@@ -8,13 +8,31 @@ from jaxnn import ops as ops
 from jaxnn.ops import Op as Op
 from jaxnn.ops import add as add
 from jaxnn.ops import concatenate as concatenate
+from jaxnn.ops import elu as elu
 from jaxnn.ops import flatten as flatten
+from jaxnn.ops import gelu as gelu
+from jaxnn.ops import gelu_tanh as gelu_tanh
 from jaxnn.ops import global_average_pool as global_average_pool
 from jaxnn.ops import global_max_pool as global_max_pool
+from jaxnn.ops import glu as glu
+from jaxnn.ops import hard_silu as hard_silu
+from jaxnn.ops import hard_swish as hard_swish
+from jaxnn.ops import identity as identity
+from jaxnn.ops import leaky_relu as leaky_relu
+from jaxnn.ops import log_sigmoid as log_sigmoid
+from jaxnn.ops import log_softmax as log_softmax
+from jaxnn.ops import mish as mish
 from jaxnn.ops import plain as plain
 from jaxnn.ops import relu as relu
+from jaxnn.ops import relu6 as relu6
+from jaxnn.ops import selu as selu
 from jaxnn.ops import sigmoid as sigmoid
+from jaxnn.ops import silu as silu
 from jaxnn.ops import softmax as softmax
+from jaxnn.ops import softplus as softplus
+from jaxnn.ops import step as step
+from jaxnn.ops import swiglu as swiglu
+from jaxnn.ops import swish as swish
 from jaxnn.ops import tanh as tanh
 
 # isort: split
@@ -38,16 +56,20 @@ from jaxnn.layers import Dropout as Dropout
 from jaxnn.layers import Embed as Embed
 from jaxnn.layers import Layer as Layer
 from jaxnn.layers import MaxPool as MaxPool
+from jaxnn.layers import PReLU as PReLU
+from jaxnn.layers import Swish as Swish
 from jaxnn.layers import parallel as parallel
 from jaxnn.layers import repeat as repeat
 from jaxnn.layers import residual as residual
 from jaxnn.layers import serial as serial
 
 # isort: split
-# gradients
+# gradients, and initialisation that looks at data
 from jaxnn._comparison import compare as compare
+from jaxnn._lsuv import lsuv as lsuv
 from jaxnn.gradients import by_autodiff as by_autodiff
 from jaxnn.gradients import by_hand as by_hand
+from jaxnn.gradients import with_penalty as with_penalty
 
 # isort: split
 # optimizers and schedules
@@ -77,6 +99,7 @@ from jaxnn import data as data
 from jaxnn import plot as plot
 from jaxnn import tree as tree
 from jaxnn._receptive_field import receptive_field as receptive_field
+from jaxnn._recommend import recommend as recommend
 from jaxnn._summary import summary as summary
 from jaxnn.data import Data as Data
 from jaxnn.errors import ShapeError as ShapeError
@@ -99,7 +122,9 @@ __all__ = [
     "Layer",
     "MaxPool",
     "Op",
+    "PReLU",
     "ShapeError",
+    "Swish",
     "adam",
     "adamw",
     "add",
@@ -111,15 +136,27 @@ __all__ = [
     "cosine_decay_schedule",
     "data",
     "dry_run",
+    "elu",
     "evaluate",
     "fit",
     "flatten",
+    "gelu",
+    "gelu_tanh",
     "global_average_pool",
     "global_max_pool",
+    "glu",
+    "hard_silu",
+    "hard_swish",
+    "identity",
     "initializers",
     "layers",
+    "leaky_relu",
+    "log_sigmoid",
+    "log_softmax",
     "losses",
+    "lsuv",
     "metrics",
+    "mish",
     "momentum",
     "nesterov",
     "ops",
@@ -129,17 +166,26 @@ __all__ = [
     "plain",
     "plot",
     "receptive_field",
+    "recommend",
     "relu",
+    "relu6",
     "repeat",
     "residual",
     "run",
+    "selu",
     "serial",
     "sgd",
     "sigmoid",
+    "silu",
     "softmax",
+    "softplus",
+    "step",
     "summary",
+    "swiglu",
+    "swish",
     "tanh",
     "trainer",
     "training",
     "tree",
+    "with_penalty",
 ]

@@ -9,7 +9,8 @@ Both make, of a model and a loss, a function of the same signature with the same
 """
 
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, final, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +18,7 @@ import jax.numpy as jnp
 from jaxnn import tree
 from jaxnn.errors import ShapeError
 from jaxnn.layers._layer import Layer, LayerLike, as_layer
-from jaxnn.losses import weighted_mean
+from jaxnn.losses import Penalty, weighted_mean
 from jaxnn.ops import Op
 from jaxnn.typing import Array, Data, Key, Params, State
 
@@ -118,6 +119,47 @@ def by_hand(model: LayerLike, loss: LossLike, *, strict: bool = False) -> Gradie
         return value, (new, prediction), _gradients_of(params, whole, d_params)
 
     return gradient
+
+
+def with_penalty(road: Callable[[LayerLike, LossLike], Gradient], penalty: Penalty) -> "Penalised":
+    """Return a road that adds a penalty to the value and its gradient to the gradient, by hand on either road.
+
+    What is frozen has no penalty. Evaluation is without it.
+
+    Args:
+        road: `by_autodiff`, `by_hand`, or any other.
+        penalty: Such as `Penalty(l2=1e-4)`.
+
+    >>> import jax, jaxnn as nn
+    >>> road = with_penalty(by_hand, nn.losses.Penalty(l2=0.5))
+    >>> model, batch = nn.Dense(1), nn.Data(jnp.array([[2.0]]), jnp.array([[3.0]]))
+    >>> params = {"w": jnp.array([[1.0]]), "b": jnp.array([0.0])}
+    >>> value, (state, prediction), grads = road(model, nn.losses.mse)(params, {}, {}, batch)
+    >>> value, grads["w"]
+    (Array(1.5, dtype=float32), Array([[-3.]], dtype=float32))
+    """
+    return Penalised(road, penalty)
+
+
+@final
+@dataclass(frozen=True)
+class Penalised:
+    """A road with a penalty, as `with_penalty` makes it."""
+
+    road: Callable[[LayerLike, LossLike], Gradient]
+    penalty: Penalty
+
+    def __call__(self, model: LayerLike, loss: LossLike) -> Gradient:
+        """Return the gradient of the penalised loss."""
+        unpenalised = self.road(model, loss)
+
+        def gradient(params, frozen, state, batch, *, key=None):
+            value, auxiliary, grads = unpenalised(params, frozen, state, batch, key=key)
+            extra, residuals = self.penalty.fwd(params, frozen)
+            d_params = self.penalty.bwd(residuals, jnp.ones_like(extra))
+            return value + extra.astype(value.dtype), auxiliary, jax.tree.map(jnp.add, grads, d_params)
+
+        return gradient
 
 
 def as_loss(loss: LossLike) -> Op:

@@ -1,5 +1,7 @@
 """Layers: settings with pure functions, and the combinators that make models of them."""
 
+from jaxnn.layers._activations import PReLU as PReLU
+from jaxnn.layers._activations import Swish as Swish
 from jaxnn.layers._combinators import Parallel as Parallel
 from jaxnn.layers._combinators import Repeat as Repeat
 from jaxnn.layers._combinators import Residual as Residual
@@ -39,10 +41,12 @@ __all__ = [
     "LayerLike",
     "MaxPool",
     "OpLayer",
+    "PReLU",
     "Parallel",
     "Repeat",
     "Residual",
     "Serial",
+    "Swish",
     "as_layer",
     "parallel",
     "repeat",

@@ -73,7 +73,7 @@ class Conv(OpLayer):
         taps = _taps(self.window, x)
         _check_count(self.features, "features")
         check_groups(self.groups, x.shape[-1], self.features)
-        return _draw(self, key, (*taps, x.shape[-1] // self.groups, self.features), self.features, x)
+        return _draw(self, key, (*taps, x.shape[-1] // self.groups, self.features), self.groups, x)
 
 
 @final
@@ -127,7 +127,7 @@ class DepthwiseConv(OpLayer):
         taps = _taps(self.window, x)
         _check_count(self.multiplier, "multiplier")
         out = x.shape[-1] * self.multiplier
-        return _draw(self, key, (*taps, 1, out), out, x)
+        return _draw(self, key, (*taps, 1, out), x.shape[-1], x)
 
 
 @final
@@ -188,17 +188,24 @@ class ConvTranspose(OpLayer):
         taps, g = _taps(self.window, x), self.groups
         _check_count(self.features, "features")
         check_groups(g, x.shape[-1], self.features)
-        params, state = _draw(self, key, (*taps, x.shape[-1] // g, self.features), self.features, x)
+        params, state = _draw(self, key, (*taps, x.shape[-1] // g, self.features), g, x)
         w = params["w"].reshape(*taps, x.shape[-1] // g, g, self.features // g).swapaxes(-1, -3)
         return {**params, "w": w.reshape(*taps, self.features // g, x.shape[-1])}, state
 
 
-def _draw(layer: Any, key: Key, shape: tuple[int, ...], features: int, x: Any) -> tuple[Params, Params]:
+def _draw(layer: Any, key: Key, shape: tuple[int, ...], groups: int, x: Any) -> tuple[Params, Params]:
+    """Draw w of shape `(*window, in / groups, features)`, each group by itself: its fans are its own; and b."""
     dtype = parameter_dtype(x)
     w_key, b_key = jax.random.split(key)
-    params = {"w": layer.w_init(w_key, shape, dtype)}
+    if groups == 1:
+        w = layer.w_init(w_key, shape, dtype)
+    else:
+        own = (*shape[:-1], shape[-1] // groups)
+        draw = jax.vmap(lambda key: layer.w_init(key, own, dtype), out_axes=-2)
+        w = draw(jax.random.split(w_key, groups)).reshape(shape)
+    params = {"w": w}
     if layer.bias:
-        params["b"] = layer.b_init(b_key, (features,), dtype)
+        params["b"] = layer.b_init(b_key, shape[-1:], dtype)
     return params, {}
 
 

@@ -1,9 +1,5 @@
 """Ops: pure functions on arrays, each with its hand-written backward beside it."""
 
-from jaxnn.ops._activations import relu as relu
-from jaxnn.ops._activations import sigmoid as sigmoid
-from jaxnn.ops._activations import softmax as softmax
-from jaxnn.ops._activations import tanh as tanh
 from jaxnn.ops._average_pooling import adaptive_average_pool as adaptive_average_pool
 from jaxnn.ops._average_pooling import average_pool as average_pool
 from jaxnn.ops._average_pooling import global_average_pool as global_average_pool
@@ -11,6 +7,19 @@ from jaxnn.ops._convolution import conv as conv
 from jaxnn.ops._convolution import conv_transpose as conv_transpose
 from jaxnn.ops._convolution import depthwise_conv as depthwise_conv
 from jaxnn.ops._dropout import dropout as dropout
+from jaxnn.ops._exponential_rectifiers import celu as celu
+from jaxnn.ops._exponential_rectifiers import elu as elu
+from jaxnn.ops._exponential_rectifiers import selu as selu
+from jaxnn.ops._gates import gelu as gelu
+from jaxnn.ops._gates import gelu_tanh as gelu_tanh
+from jaxnn.ops._gates import glu as glu
+from jaxnn.ops._gates import hard_silu as hard_silu
+from jaxnn.ops._gates import hard_swish as hard_swish
+from jaxnn.ops._gates import mish as mish
+from jaxnn.ops._gates import parametric_swish as parametric_swish
+from jaxnn.ops._gates import silu as silu
+from jaxnn.ops._gates import swiglu as swiglu
+from jaxnn.ops._gates import swish as swish
 from jaxnn.ops._linear import embed as embed
 from jaxnn.ops._linear import linear as linear
 from jaxnn.ops._max_pooling import adaptive_max_pool as adaptive_max_pool
@@ -21,9 +30,29 @@ from jaxnn.ops._normalisation import normalise as normalise
 from jaxnn.ops._op import Op as Op
 from jaxnn.ops._op import op as op
 from jaxnn.ops._op import plain as plain
+from jaxnn.ops._rectifiers import identity as identity
+from jaxnn.ops._rectifiers import leaky_relu as leaky_relu
+from jaxnn.ops._rectifiers import prelu as prelu
+from jaxnn.ops._rectifiers import relu as relu
+from jaxnn.ops._rectifiers import relu6 as relu6
 from jaxnn.ops._reshaping import add as add
 from jaxnn.ops._reshaping import concatenate as concatenate
 from jaxnn.ops._reshaping import flatten as flatten
+from jaxnn.ops._sigmoids import hard_sigmoid as hard_sigmoid
+from jaxnn.ops._sigmoids import hard_tanh as hard_tanh
+from jaxnn.ops._sigmoids import log_sigmoid as log_sigmoid
+from jaxnn.ops._sigmoids import sigmoid as sigmoid
+from jaxnn.ops._sigmoids import soft_sign as soft_sign
+from jaxnn.ops._sigmoids import sparse_sigmoid as sparse_sigmoid
+from jaxnn.ops._sigmoids import tanh as tanh
+from jaxnn.ops._smooth_rectifiers import softplus as softplus
+from jaxnn.ops._smooth_rectifiers import sparse_plus as sparse_plus
+from jaxnn.ops._smooth_rectifiers import squareplus as squareplus
+from jaxnn.ops._softmax import is_probability_vector as is_probability_vector
+from jaxnn.ops._softmax import log_softmax as log_softmax
+from jaxnn.ops._softmax import softmax as softmax
+from jaxnn.ops._standardize import standardize as standardize
+from jaxnn.ops._steps import step as step
 
 __all__ = [
     "Op",
@@ -32,22 +61,51 @@ __all__ = [
     "add",
     "average_pool",
     "batch_norm",
+    "celu",
     "concatenate",
     "conv",
     "conv_transpose",
     "depthwise_conv",
     "dropout",
+    "elu",
     "embed",
     "flatten",
+    "gelu",
+    "gelu_tanh",
     "global_average_pool",
     "global_max_pool",
+    "glu",
+    "hard_sigmoid",
+    "hard_silu",
+    "hard_swish",
+    "hard_tanh",
+    "identity",
+    "is_probability_vector",
+    "leaky_relu",
     "linear",
+    "log_sigmoid",
+    "log_softmax",
     "max_pool",
+    "mish",
     "normalise",
     "op",
+    "parametric_swish",
     "plain",
+    "prelu",
     "relu",
+    "relu6",
+    "selu",
     "sigmoid",
+    "silu",
+    "soft_sign",
     "softmax",
+    "softplus",
+    "sparse_plus",
+    "sparse_sigmoid",
+    "squareplus",
+    "standardize",
+    "step",
+    "swiglu",
+    "swish",
     "tanh",
 ]

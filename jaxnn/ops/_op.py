@@ -3,10 +3,11 @@
 import functools
 import importlib
 import inspect
+import itertools
 import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, SupportsIndex, final
+from typing import Any, SupportsIndex, final, get_args
 
 import jax
 import jax.numpy as jnp
@@ -49,9 +50,11 @@ class Op:
     The pair `fwd`, `bwd` has the contract of `jax.custom_vjp`, and residuals are arrays only, so that they
     can be carried through `jit`, stacked by `scan` and mapped by `vmap`. Arrays are positional. Settings are
     keyword-only, static and hashable; lists and NumPy's integers become tuples and integers. A setting that is
-    annotated as a `Scalar` may be an array or a tracer too, so that it can be swept; only JAX's own backward
-    differentiates with respect to it. `op.bind(**settings)` is the op with its settings. Integers, keys, and
-    whatever has no derivative get `None`. The two forwards are equal to the last bit, except where they compute
+    annotated as a `Scalar`, or as a union with `Array` such as `Array | None`, may be an array or a tracer too, so
+    that it can be swept or be a mask; only JAX's own backward differentiates with respect to it. A parameter with
+    a default that is not `None` is a setting too, and so are all after it; they may then also be given by position,
+    as in some of optax's losses. `op.bind(**settings)` is the op with its settings. Integers, keys, and whatever has no
+    derivative get `None`. The two forwards are equal to the last bit, except where they compute
     the same sums in another order, as convolution does: there they are equal to rounding.
 
     An op without a hand-written pair is complete too: its backward is then JAX's own (`hand` is False).
@@ -106,14 +109,37 @@ class Op:
     @functools.cached_property
     def keywords(self) -> frozenset[str]:
         """The names of the settings."""
-        parameters = inspect.signature(self._plain).parameters.values()
-        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
+        return frozenset(p.name for p in self._settable)
 
     @functools.cached_property
     def swept(self) -> frozenset[str]:
         """The names of the settings that may be arrays."""
-        parameters = inspect.signature(self._plain).parameters.values()
-        return frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.annotation is Scalar)
+        takes_array = lambda p: p.annotation is Scalar or Array in get_args(p.annotation)
+        return frozenset(p.name for p in self._settable if takes_array(p))
+
+    @functools.cached_property
+    def _parameters(self) -> tuple[inspect.Parameter, ...]:
+        try:
+            return tuple(inspect.signature(self._plain).parameters.values())
+        except ValueError:  # a function that is built in need not say what it takes
+            return ()
+
+    @functools.cached_property
+    def _settable(self) -> tuple[inspect.Parameter, ...]:
+        """The parameters that are settings: the first that is one, and all after it."""
+        return tuple(itertools.dropwhile(lambda p: not _is_setting(p), self._parameters))
+
+    def _sorted(self, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """Put settings that came by position with those that came by name, and those that are bound."""
+        by_position = [p for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+        late = [i for i, p in enumerate(by_position) if p in self._settable and i < len(arrays)]
+        given = {by_position[i].name: arrays[i] for i in late}
+        twice = given.keys() & settings.keys()
+        if twice:
+            raise TypeError(f"expected one value of {', '.join(sorted(twice))} of {self}; got one by position and one "
+                            "by name")  # fmt: skip
+        arrays = tuple(a for i, a in enumerate(arrays) if i not in late)
+        return arrays, self._settings | _static(given | settings)
 
     def bind(self, **settings: Any) -> "Op":
         """Return the op with these settings, for where an op is given and not called: in a model, as a loss.
@@ -157,7 +183,7 @@ class Op:
 
     def __call__(self, *arrays: Any, **settings: Any) -> Any:
         """Apply the function, with its rule where one is installed and `plain()` is not in force."""
-        settings = self._settings | _static(settings)
+        arrays, settings = self._sorted(arrays, settings)
         self.check(*arrays, **settings)
         # A rule knows no derivative with respect to a setting.
         if self.installed and not _PLAIN.value and not any(map(is_array, settings.values())):
@@ -166,14 +192,14 @@ class Op:
 
     def plain(self, *arrays: Any, **settings: Any) -> Any:
         """Apply the function alone, without a rule of its own or of any op within it."""
-        settings = self._settings | _static(settings)
+        arrays, settings = self._sorted(arrays, settings)
         self.check(*arrays, **settings)
         with _PLAIN(True):
             return self._plain(*arrays, **settings)
 
     def fwd(self, *arrays: Any, **settings: Any) -> tuple[Any, Residuals]:
         """Apply the function and return `(out, residuals)`."""
-        settings = self._settings | _static(settings)
+        arrays, settings = self._sorted(arrays, settings)
         self.check(*arrays, **settings)
         if self._fwd is None:
             return pullback(functools.partial(self._plain, **settings), *arrays)
@@ -211,6 +237,10 @@ class Op:
         if self._settings:
             return _bound, (self._plain.__module__, self.__qualname__, self._settings)  # pyright: ignore[reportAttributeAccessIssue]
         return self.__qualname__  # pyright: ignore[reportAttributeAccessIssue]
+
+
+def _is_setting(p: inspect.Parameter) -> bool:
+    return p.kind is p.KEYWORD_ONLY or p.default not in (p.empty, None)
 
 
 def _bound(module: str, name: str, settings: dict[str, Any]) -> Op:

@@ -12,6 +12,7 @@ import numpy as np
 from jaxnn.errors import describe, is_array, values
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.layers._layer import outline
+from jaxnn.metrics import Metric
 from jaxnn.training._compiled import hashable, transforming
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.tree import named_leaves
@@ -49,7 +50,7 @@ def count(value: Any, name: str, *, why: str) -> int:
 
 
 def check_data(
-    trainer: Trainer, train_state: TrainState, data: Data, loss: LossLike, *, batch_size: int | None, name: str
+    trainer: Trainer, train_state: TrainState, data: Data, loss: LossLike | Metric, *, batch_size: int | None, name: str
 ) -> None:
     """Raise one error that names everything that is wrong with `data`; inside `jit` values cannot be seen.
 
@@ -70,7 +71,7 @@ def check_data(
     remembered = not transforming() and hashable(trainer)
     predict = partial(_predict.eval_shape, trainer) if remembered else partial(jax.eval_shape, trainer.predict)
     prediction = predict(train_state, outline(data.x))
-    as_loss(loss).check(prediction, data.y)
+    (loss if isinstance(loss, Metric) else as_loss(loss)).check(prediction, data.y)
 
 
 @partial(jax.jit, static_argnums=0)

@@ -1,4 +1,4 @@
-"""Evaluation: the weighted mean of a metric over a data set, in batches of one shape."""
+"""Evaluation: the weighted mean of a metric over a data set, or what it gathers, in batches of one shape."""
 
 from typing import Any, SupportsIndex
 
@@ -7,6 +7,7 @@ from jax import lax
 
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.losses import weighted_mean
+from jaxnn.metrics import Metric
 from jaxnn.training._checks import check_data, integer
 from jaxnn.training._compiled import compiled
 from jaxnn.training._trainer import Trainer, TrainState
@@ -17,21 +18,21 @@ def evaluate(
     trainer: Trainer,
     train_state: TrainState,
     data: Data,
-    metric: LossLike | None = None,
+    metric: LossLike | Metric | None = None,
     *,
     batch_size: SupportsIndex | None = None,
-) -> Array:
-    """Return the mean of a metric over `data`, with the model as in inference.
+) -> Any:
+    """Return the mean of a metric over `data`, or what it gathers there, with the model as in inference.
 
     Args:
         trainer: Whose model to run.
         train_state: Whose parameters and state to run it with.
         data: Inputs, targets and optional weights.
-        metric: Any loss or metric; the trainer's loss by default.
+        metric: Any loss or metric, of examples or with a state; the trainer's loss by default.
         batch_size: How many examples to run at a time, to bound memory; all at once by default.
 
     Returns:
-        A scalar: sum_i w_i m_i / sum_i w_i.
+        A scalar: sum_i w_i m_i / sum_i w_i; of a `Metric` what it computes, whatever the batches.
 
     Raises:
         TypeError: The data is no `Data`, or `batch_size` no int.
@@ -44,35 +45,37 @@ def evaluate(
     >>> ts = t.init(jax.random.key(0), jnp.zeros((4, 3)))
     >>> nn.evaluate(t, ts, nn.Data(jnp.zeros((4, 3)), jnp.array([0, 0, 0, 1])), nn.metrics.accuracy)
     Array(0.75, dtype=float32)
+    >>> nn.evaluate(t, ts, nn.Data(jnp.zeros((4, 3)), jnp.array([0, 0, 0, 1])), nn.metrics.ConfusionMatrix(classes=2))
+    Array([[3., 0.],
+           [1., 0.]], dtype=float32)
     """
     metric = trainer.loss if metric is None else metric
     size = None if batch_size is None else integer(batch_size, "batch_size", why="it is a shape")
     # More than there are is as good as all, so of a batch no more is asked than that it is one.
     check_data(trainer, train_state, data, metric, batch_size=None if size is None else min(size, 1), name="data")
-    return _evaluate((trainer, (metric,), size), train_state, data)[0]
+    return _evaluate((trainer, metric, size), train_state, data)
 
 
 @compiled
-def _evaluate(static: Any, train_state: TrainState, data: Data) -> tuple[Array, ...]:
-    trainer, metrics, batch_size = static
-    return means(trainer, train_state, data.on_device(), metrics, batch_size)
+def _evaluate(static: Any, train_state: TrainState, data: Data) -> Any:
+    trainer, metric, batch_size = static
+    if isinstance(metric, Metric):
+        return _gathered(trainer, train_state, data.on_device(), metric, batch_size)
+    return means(trainer, train_state, data.on_device(), (metric,), batch_size)[0]
 
 
 def means(
     trainer: Trainer, ts: TrainState, data: Data, metrics: tuple[LossLike, ...], batch_size: int | None
 ) -> tuple[Array, ...]:
     """Return the weighted mean of each metric, computed in batches of one shape, the last one filled up."""
-    n = data.examples
-    b = n if batch_size is None else min(batch_size, n)
-    steps = -(-n // b)
-    rows = jnp.arange(steps * b).reshape(steps, b)
+    n, rows = data.examples, _rows(data, batch_size)
 
     def batch_means(batch, real):
         prediction = trainer.predict(ts, batch.x)
         w = weights(batch, real)
         return tuple(weighted_mean(as_loss(m)(prediction, batch.y), w) for m in metrics), w
 
-    if steps == 1:
+    if len(rows) == 1:
         return batch_means(data, None)[0]
 
     def take(rows):
@@ -81,6 +84,27 @@ def means(
 
     each, w = lax.map(take, rows)
     return tuple(weighted_mean(m, w) for m in each)
+
+
+def _gathered(trainer: Trainer, ts: TrainState, data: Data, metric: Metric, batch_size: int | None) -> Any:
+    """Return what a metric computes after these batches."""
+    n, rows = data.examples, _rows(data, batch_size)
+
+    def update(state, batch, real):
+        return metric.update(state, trainer.predict(ts, batch.x), batch.y, weights(batch, real))
+
+    if len(rows) == 1:
+        return metric.compute(update(metric.init(), data, None))
+    take = lambda state, rows: (update(state, data.take(rows % n), rows < n), None)
+    return metric.compute(lax.scan(take, metric.init(), rows)[0])
+
+
+def _rows(data: Data, batch_size: int | None) -> Array:
+    """Return which examples each batch has, `(steps, batch)`; those from the number of examples on fill up."""
+    n = data.examples
+    b = n if batch_size is None else min(batch_size, n)
+    steps = -(-n // b)
+    return jnp.arange(steps * b).reshape(steps, b)
 
 
 def weights(batch: Data, real: Array | None) -> Any:

@@ -5,11 +5,11 @@ A new member is one row in the file of its kind. `arrays(random, batch, dtype)` 
 batch size.
 """
 
-from cases import _activations, _layers, _losses, _ops
+from cases import _activations, _layers, _losses, _margins_and_similarities, _ops
 from cases._kinds import VOCABULARY as VOCABULARY
 from cases._kinds import LayerCase as LayerCase
 from cases._kinds import OpCase as OpCase
 
 OPS = [*_ops.OPS, *_activations.OPS]
-LOSSES = [*_losses.LOSSES]
+LOSSES = [*_losses.LOSSES, *_margins_and_similarities.LOSSES]
 LAYERS = [*_layers.LAYERS, *_activations.LAYERS]

@@ -53,7 +53,7 @@ def test_bound_ops_are_equal_if_their_settings_are():
 
 
 def test_unknown_settings_are_refused_by_name():
-    with pytest.raises(TypeError, match=r"expected settings of softmax, which are axis; got axes$"):
+    with pytest.raises(TypeError, match=r"expected settings of softmax, which are axis, where; got axes$"):
         softmax.bind(axes=0)
     with pytest.raises(TypeError, match=r"expected settings of relu, which are none; got slope$"):
         nn.relu.bind(slope=0.1)

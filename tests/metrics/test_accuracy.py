@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import jaxnn as nn
-from jaxnn.metrics import accuracy, binary_accuracy
+from jaxnn.metrics import accuracy, binary_accuracy, top_k_accuracy
 
 
 @pytest.fixture(params=[(4, 7), ()], ids=["batch and time", "one example"])
@@ -100,3 +100,24 @@ def test_binary_accuracy_counts_signs():
     np.testing.assert_array_equal(binary_accuracy(logits, target), [[1], [0], [0], [1]])
     with pytest.raises(nn.ShapeError, match="prediction and target of one shape"):
         binary_accuracy(logits, target[:, 0])
+
+
+def test_top_k_of_a_label_that_is_out_of_range_or_of_nan_is_never_right():
+    logits = jnp.array([[0.1, 0.7, 0.2], [0.1, jnp.nan, 0.2], [0.1, 0.7, 0.2]])
+    right = jax.jit(lambda p, t: top_k_accuracy(p, t, k=3))(logits, jnp.array([2, 2, 3]))
+    np.testing.assert_array_equal(right, [1, 0, 0])
+    np.testing.assert_array_equal(top_k_accuracy(logits[:1], jnp.array([0]), k=2), [0])
+    np.testing.assert_array_equal(top_k_accuracy(logits[:1], jnp.array([0])), [1])  # of five answers there are three
+
+
+@pytest.mark.parametrize("extreme", [1e4, jnp.inf])
+def test_top_k_of_extreme_logits_is_their_order(extreme):
+    logits = jnp.array([[extreme, -extreme, 0.0]])
+    for label, least in ((0, 1), (2, 2), (1, 3)):
+        right = [top_k_accuracy(logits, jnp.array([label]), k=k)[0] for k in (1, 2, 3)]
+        np.testing.assert_array_equal(right, [k >= least for k in (1, 2, 3)])
+
+
+def test_top_of_none_is_refused():
+    with pytest.raises(ValueError, match="expected k of at least 1, because it counts answers; got 0"):
+        top_k_accuracy(jnp.zeros((2, 3)), jnp.array([0, 1]), k=0)

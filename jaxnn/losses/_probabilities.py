@@ -1,0 +1,145 @@
+"""Cross-entropy from probabilities, for models that end in a sigmoid or a softmax.
+
+Start from logits where you can: there nothing is cut off, and a model that is wrong and sure of it still learns. Here a
+probability below `epsilon` counts as `epsilon`, so that its logarithm is finite, and has the derivative 0.
+
+Dimensions: `batch` examples, `classes` the last axis, `shape` any shape.
+"""
+
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Bool, Float, Num
+
+from jaxnn.losses._binary import check_binary, of_labels, sum_of_last
+from jaxnn.losses._categorical import check_classes
+from jaxnn.losses._log_probabilities import missing, onehot
+from jaxnn.losses._shapes import check_positive, check_range
+from jaxnn.ops._op import op
+from jaxnn.typing import AnyArray, Array, Scalar
+
+
+def _check_binary(probabilities: AnyArray, labels: AnyArray, *, epsilon: Scalar = 1e-7) -> None:
+    check_binary(probabilities, labels)
+    _check_probabilities(probabilities, epsilon)
+
+
+@op(_check_binary)
+def binary_cross_entropy_from_probabilities(
+    probabilities: Float[Array, "*shape"],
+    labels: Num[Array, "*shape"] | Bool[Array, "*shape"],
+    *,
+    epsilon: Scalar = 1e-7,
+) -> Float[Array, "*shape"]:
+    """Log loss, l = -t log max(p, epsilon) - (1 - t) log max(1 - p, epsilon).
+
+    Args:
+        probabilities: p, from 0 to 1, any shape.
+        labels: t, 0 or 1 or a probability, the same shape; integers and booleans have no derivative.
+        epsilon: The least probability. Keras cuts p off at both ends, so that its least loss is epsilon, not 0;
+            PyTorch cuts the logarithms off at -100.
+
+    Raises:
+        ShapeError: The shapes differ.
+        ValueError: A concrete probability or target is not within 0 and 1, or epsilon is not positive.
+
+    >>> binary_cross_entropy_from_probabilities(jnp.array([0.9, 0.1]), jnp.array([1, 1])).round(4)
+    Array([0.1054, 2.3026], dtype=float32)
+
+    Source: Good, "Rational decisions" (1952).
+    """
+    t = labels.astype(probabilities.dtype)
+    return -t * _log(probabilities, epsilon) - (1 - t) * _log(1 - probabilities, epsilon)
+
+
+def binary_cross_entropy_from_probabilities_fwd(probabilities, labels, *, epsilon=1e-7):
+    """Remember p and t."""
+    return binary_cross_entropy_from_probabilities.plain(probabilities, labels, epsilon=epsilon), (
+        probabilities,
+        labels,
+    )
+
+
+def binary_cross_entropy_from_probabilities_bwd(residuals, dl, *, epsilon=1e-7):
+    """Where nothing is cut off, dp = dl ((1 - t) / (1 - p) - t / p); and dl/dt = log(1 - p) - log p."""
+    p, labels = residuals
+    t = labels.astype(p.dtype)
+    dp = dl * ((1 - t) * _inverse(1 - p, epsilon) - t * _inverse(p, epsilon))
+    return dp, of_labels(dl * (_log(1 - p, epsilon) - _log(p, epsilon)), labels)
+
+
+binary_cross_entropy_from_probabilities.defvjp(
+    binary_cross_entropy_from_probabilities_fwd, binary_cross_entropy_from_probabilities_bwd
+)
+
+
+def _check_categorical(probabilities: AnyArray, target: AnyArray, *, epsilon: Scalar = 1e-7) -> None:
+    check_classes(probabilities, target)
+    _check_probabilities(probabilities, epsilon)
+
+
+@op(_check_categorical)
+def cross_entropy_from_probabilities(
+    probabilities: Float[Array, "*batch classes"], target: Num[Array, "..."], *, epsilon: Scalar = 1e-7
+) -> Float[Array, "*batch"]:
+    """Cross-entropy of classes, l = -sum_j t_j log max(p_j, epsilon), for integer labels or one-hot rows.
+
+    Args:
+        probabilities: p, `(..., classes)`, from 0 to 1. They are taken as they are; Keras divides them by their sum.
+        target: Integer labels, `(...)`, or float probabilities, `(..., classes)`.
+        epsilon: The least probability. Keras cuts p off at 1 - epsilon too.
+
+    Returns:
+        `(...)`. Inside a compiled program, where a label cannot be refused, one that is out of range gives NaN.
+
+    Raises:
+        ShapeError: The target has neither shape.
+        ValueError: A concrete label or probability is out of range, or epsilon is not positive.
+
+    >>> p = jnp.array([[0.2, 0.7, 0.1]])
+    >>> cross_entropy_from_probabilities(p, jnp.array([1])).round(4)
+    Array([0.3567], dtype=float32)
+    >>> cross_entropy_from_probabilities(p, jnp.array([[0.0, 1.0, 0.0]])).round(4)
+    Array([0.3567], dtype=float32)
+
+    Source: Good, "Rational decisions" (1952).
+    """
+    rows, marks = _rows(target, probabilities)
+    return -sum_of_last(rows * _log(probabilities, epsilon)) + marks
+
+
+def cross_entropy_from_probabilities_fwd(probabilities, target, *, epsilon=1e-7):
+    """Remember p and t."""
+    return cross_entropy_from_probabilities.plain(probabilities, target, epsilon=epsilon), (probabilities, target)
+
+
+def cross_entropy_from_probabilities_bwd(residuals, dl, *, epsilon=1e-7):
+    """Where nothing is cut off, dp_j = -dl t_j / p_j; and dl/dt_j = -log p_j."""
+    p, target = residuals
+    dl = dl[..., None]
+    return -dl * _rows(target, p)[0] * _inverse(p, epsilon), of_labels(-dl * _log(p, epsilon), target)
+
+
+cross_entropy_from_probabilities.defvjp(cross_entropy_from_probabilities_fwd, cross_entropy_from_probabilities_bwd)
+
+
+def _check_probabilities(probabilities, epsilon):
+    check_range("probabilities", probabilities, 0, 1, why="their logarithms are taken; logits have losses of their own")
+    check_positive("epsilon", epsilon, why="it stands for probabilities of 0")
+
+
+def _rows(target, like):
+    """The target as rows of probabilities, and what is added to mark labels that are no class."""
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        return onehot(target, like).astype(like.dtype), missing(target, like)
+    return target.astype(like.dtype), 0
+
+
+def _log(p, epsilon):
+    epsilon = lax.convert_element_type(epsilon, p.dtype)
+    return jnp.log(jnp.where(p <= epsilon, epsilon, p))
+
+
+def _inverse(p, epsilon):
+    """The derivative of it: 0 where p is cut off."""
+    epsilon = lax.convert_element_type(epsilon, p.dtype)
+    return jnp.where(p <= epsilon, 0, 1 / jnp.where(p <= epsilon, 1, p))

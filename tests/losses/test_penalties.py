@@ -1,0 +1,78 @@
+"""Penalties: their numbers, what they choose, exact zeros, and both roads."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxnn as nn
+from jaxnn.losses import Penalty, l1_penalty, l2_penalty, soft_threshold
+
+W = jnp.array([1.0, -2.0, 3.0])
+
+
+def test_REG_1_E_56_l2_is_the_sum_of_squares_with_slope_2_w():
+    value, residuals = l2_penalty.fwd(W, strength=0.1)
+    np.testing.assert_allclose(value, 1.4, rtol=1e-6)
+    np.testing.assert_allclose(l2_penalty.bwd(residuals, jnp.ones(()), strength=0.1)[0], [0.2, -0.4, 0.6], rtol=1e-6)
+
+
+def test_REG_2_E_57_l1_and_its_proximal_step():
+    value, residuals = l1_penalty.fwd(W, strength=0.1)
+    np.testing.assert_allclose(value, 0.6, rtol=1e-6)
+    np.testing.assert_allclose(l1_penalty.bwd(residuals, jnp.ones(()), strength=0.1)[0], [0.1, -0.1, 0.1], rtol=1e-6)
+    assert l1_penalty.bwd(jnp.zeros(1), jnp.ones(()), strength=0.1)[0].item() == 0
+    assert soft_threshold(jnp.array(0.05), threshold=0.1) == 0
+
+
+MODEL = nn.serial(nn.Dense(3), nn.BatchNorm(), nn.tanh, nn.Dense(1))
+PENALTY = Penalty(l1=0.1, l2=0.2)
+
+
+@pytest.mark.parametrize("freeze", [(), ("dense_0/.*",)], ids=["all", "head"])
+def test_both_roads_add_value_and_gradient_of_weights_alone(freeze, x64):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(5, 2)))
+    batch = nn.Data(x, x[:, :1])
+    whole, state = MODEL.init(jax.random.key(0), x)
+    whole, state = jax.tree.map(lambda a: a.astype(jnp.float64) + 0.3, (whole, state))
+    frozen, params = nn.tree.split(whole, nn.tree.mask(whole, freeze))
+    bare = nn.by_hand(MODEL, nn.losses.mse)(params, frozen, state, batch)
+    learnt = {name: np.asarray(w) for name, w in nn.tree.named_leaves(params).items() if name.endswith("/w")}
+    assert set(learnt) == {"dense_0/w", "dense_1/w"} - {f"{p.split('/')[0]}/w" for p in freeze}
+    for road in (nn.by_hand, nn.by_autodiff):
+        value, _, grads = nn.with_penalty(road, PENALTY)(MODEL, nn.losses.mse)(params, frozen, state, batch)
+        cost = sum(0.1 * np.abs(w).sum() + 0.2 * (w * w).sum() for w in learnt.values())
+        np.testing.assert_allclose(value - bare[0], cost, rtol=1e-10)
+        added = jax.tree.map(lambda a, b: a - b, grads, bare[2])
+        for name, d in nn.tree.named_leaves(added).items():
+            w = learnt.get(name)
+            expected = np.zeros(d.shape) if w is None else 0.1 * np.sign(w) + 0.4 * w
+            np.testing.assert_allclose(d, expected, rtol=1e-9, atol=1e-10, err_msg=name)
+
+
+def test_training_with_a_proximal_step_reaches_exact_zeros():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(64, 4)), jnp.float32)
+    batch = nn.Data(x, x[:, :1])  # the other three features do not matter
+    optimizer = nn.optim.chain(nn.sgd(0.1), Penalty(l1=0.5).proximal(lambda count: 0.1))
+    t = nn.trainer(nn.Dense(1), nn.losses.mse, optimizer)
+    ts, step = t.init(jax.random.key(0), x), jax.jit(t.step)
+    for _ in range(60):
+        ts, _ = step(ts, batch)
+    w = ts.params["w"][:, 0]
+    assert w[0] > 0.5
+    np.testing.assert_array_equal(w[1:], 0)
+
+
+def test_a_pattern_that_matches_nothing_and_a_negative_strength_are_refused():
+    with pytest.raises(ValueError, match="matches none of: b, w"):
+        Penalty(l1=1.0, leaves="head/w")({"w": W, "b": W})
+    with pytest.raises(ValueError, match="expected l1 of at least 0"):
+        Penalty(l1=-1.0)
+    with pytest.raises(ValueError, match="expected the parameters"):
+        Penalty(l1=1.0).proximal(0.1).update({"w": W}, jnp.zeros((), jnp.int32))
+
+
+def test_equal_penalties_are_equal():
+    assert Penalty(l2=0.1) == Penalty(l2=0.1, leaves="(.*/)?w")
+    assert hash(nn.with_penalty(nn.by_hand, Penalty(l2=0.1))) == hash(nn.with_penalty(nn.by_hand, Penalty(l2=0.1)))
+    assert Penalty(l2=0.1) != Penalty(l1=0.1)
