@@ -165,7 +165,7 @@ def test_what_is_no_function_is_refused(activation, unannotated):
         gain(activation)
 
 
-def test_INIT_15_rectifiers_get_he_s_and_what_saturates_xavier_s():
+def test_INIT_15_E_48_rectifiers_get_he_s_and_what_saturates_xavier_s():
     assert recommend_init(relu) == he_normal()
     assert recommend_init(identity) == recommend_init(selu) == lecun_normal()
     for activation, factor in ((tanh, 5 / 3), (hard_tanh, 5 / 3), (sigmoid, 4), (hard_sigmoid, 6), (soft_sign, 3)):

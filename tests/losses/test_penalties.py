@@ -76,3 +76,29 @@ def test_equal_penalties_are_equal():
     assert Penalty(l2=0.1) == Penalty(l2=0.1, leaves="(.*/)?w")
     assert hash(nn.with_penalty(nn.by_hand, Penalty(l2=0.1))) == hash(nn.with_penalty(nn.by_hand, Penalty(l2=0.1)))
     assert Penalty(l2=0.1) != Penalty(l1=0.1)
+
+
+def trained(penalty, w, x, y):
+    """The weights of a linear model after training with a penalty."""
+    t = nn.trainer(nn.Dense(1, bias=False), nn.losses.mse, nn.sgd(0.1), gradient=nn.with_penalty(nn.by_hand, penalty))
+    ts = t.init(jax.random.key(0), x)
+    ts = ts._replace(params={"w": w})
+    return nn.fit(t, ts, nn.Data(x, y), epochs=200, batch_size=len(x))[0].params["w"][:, 0]
+
+
+def test_REG_8_a_stronger_penalty_leaves_smaller_weights_and_may_be_swept():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 2)), jnp.float32)
+    y = x @ jnp.array([[1.0], [-2.0]])
+    w = jax.vmap(lambda l2: trained(Penalty(l2=l2), jnp.zeros((2, 1)), x, y))(jnp.array([0.0, 0.1, 1.0]))
+    norms = jnp.linalg.norm(w, axis=1)
+    np.testing.assert_allclose(w[0], [1, -2], atol=1e-3)
+    assert norms[0] > norms[1] > norms[2] > 0
+
+
+def test_REG_3_of_equal_features_l2_takes_each_alike_and_l1_any_split():
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 1)), jnp.float32)
+    twice, w = jnp.concatenate([x, x], 1), jnp.array([[0.9], [0.1]])
+    by_l2, by_l1 = trained(Penalty(l2=0.2), w, twice, x), trained(Penalty(l1=0.05), w, twice, x)
+    np.testing.assert_allclose(by_l2[0], by_l2[1], rtol=1e-3)
+    np.testing.assert_allclose(by_l1[0] - by_l1[1], 0.8, rtol=1e-5)  # as it was
+    assert 0.8 < by_l1.sum() < 1
