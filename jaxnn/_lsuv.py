@@ -105,11 +105,15 @@ def _child(name, layer, params, state, x, key, train):
 
 
 def _orthogonal(layer: Layer, w: Array) -> Array:
-    """The orthonormal factor of a weight as a matrix: what a unit sums over against units."""
-    units_last = jnp.swapaxes(w, -1, -2) if isinstance(layer, ConvTranspose) else w
-    matrix = units_last.reshape(-1, units_last.shape[-1]).astype(accumulator_dtype(w.dtype))
-    new = orthonormal(matrix).reshape(units_last.shape).astype(w.dtype)
-    return jnp.swapaxes(new, -1, -2) if isinstance(layer, ConvTranspose) else new
+    """The orthonormal factor of a weight, of each group by itself: what a unit sums over against units."""
+    groups = w.shape[-1] // layer.multiplier if isinstance(layer, DepthwiseConv) else getattr(layer, "groups", 1)
+    apart = w.reshape(*w.shape[:-1], groups, w.shape[-1] // groups)
+    apart = apart.swapaxes(-1, -3) if isinstance(layer, ConvTranspose) else apart
+    each = jnp.moveaxis(apart, -2, 0)
+    matrices = each.reshape(groups, -1, each.shape[-1]).astype(accumulator_dtype(w.dtype))
+    new = jnp.moveaxis(jax.vmap(orthonormal)(matrices).reshape(each.shape), 0, -2)
+    new = new.swapaxes(-1, -3) if isinstance(layer, ConvTranspose) else new
+    return new.reshape(w.shape).astype(w.dtype)
 
 
 def _deviation(y: Array) -> Array:

@@ -42,7 +42,7 @@ _TASKS = {
     "counts": _Task(jnp.exp, "poisson_nll_from_log_rate", default=1),
     "positive": _Task(jnp.exp, "gamma_nll_from_log_mean", default=1),
     "margin": _Task(step.bind(low=-1.0), "hinge_loss", default=2, least=2, units=1),
-    "similarity": _Task(identity, "cosine_distance", least=2),
+    "similarity": _Task(identity, "cosine_proximity", least=2),
 }
 
 
@@ -60,7 +60,7 @@ def recommend(task: str, n_classes: int | None = None) -> Recommendation:
     "counts"             n or 1  exp         poisson_nll_from_log_rate    0, 1, 2 ...
     "positive"           n or 1  exp         gamma_nll_from_log_mean      positive numbers
     "margin"             1       step        hinge_loss                   -1 or 1
-    "similarity"         n       identity    cosine_distance              n numbers, whose direction counts
+    "similarity"         n       identity    cosine_proximity             n numbers, whose direction counts
     ===================  ======  ==========  ===========================  ===================================
 
     Here models put out logits and losses take logits: train `serial(..., Dense(units))` with the loss, and apply

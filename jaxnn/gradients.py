@@ -138,6 +138,9 @@ def with_penalty(road: Callable[[LayerLike, LossLike], Gradient], penalty: Penal
     >>> value, grads["w"]
     (Array(1.5, dtype=float32), Array([[-3.]], dtype=float32))
     """
+    if not isinstance(penalty, Penalty):
+        raise TypeError(f"expected a Penalty, because it says of which parameters; got {penalty!r}\n"
+                        "  hint: with_penalty(by_hand, Penalty(l2=0.1))")  # fmt: skip
     return Penalised(road, penalty)
 
 

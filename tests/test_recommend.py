@@ -19,7 +19,7 @@ ENDS = {
     "counts": (("counts",), 1, jnp.exp, "poisson_nll_from_log_rate"),
     "positive": (("positive",), 1, jnp.exp, "gamma_nll_from_log_mean"),
     "margin": (("margin",), 1, nn.step.bind(low=-1.0), "hinge_loss"),
-    "similarity": (("similarity", 3), 3, nn.identity, "cosine_distance"),
+    "similarity": (("similarity", 3), 3, nn.identity, "cosine_proximity"),
 }
 
 

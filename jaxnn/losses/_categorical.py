@@ -50,6 +50,9 @@ def check_integer_labels(
             got=tuple(labels.shape),
             hint="one-hot rows are floating: y.astype(float)" if labels.shape == logits.shape else None,
         )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"expected integer labels, because they count classes; got {labels.dtype}\n"
+                        "  hint: labels.astype(int)")  # fmt: skip
     seen = values(labels)
     if seen is not None and ignore is not None:
         seen = seen[seen != ignore]

@@ -225,7 +225,7 @@ def _wide(x):
 def _distance(d, axis, degree, eps):
     """(sum |d|^q + eps)^(1/q), of which the derivative at 0 is 0."""
     q = jnp.asarray(degree, d.dtype)
-    total = (jnp.abs(d) ** q).sum(axis) + jnp.asarray(eps, d.dtype)
+    total = (jnp.abs(jnp.where(d == 0, 0, d)) ** q).sum(axis) + jnp.asarray(eps, d.dtype)
     return jnp.where(total == 0, 0, jnp.where(total == 0, 1, total) ** (1 / q))
 
 

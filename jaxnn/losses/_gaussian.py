@@ -107,7 +107,7 @@ def gaussian_nll_from_log_variance(
     Source: Nix and Weigend, "Estimating the mean and variance of the target probability distribution" (1994).
     """
     e, s = predictions[..., 0] - targets, predictions[..., 1]
-    return (s + e * e * jnp.exp(-s)) / 2 + (_LOG_2_PI / 2 if full else 0)
+    return (s + e * _scaled(e, s)) / 2 + (_LOG_2_PI / 2 if full else 0)
 
 
 def gaussian_nll_from_log_variance_fwd(predictions, targets, *, full=False):
@@ -119,11 +119,16 @@ def gaussian_nll_from_log_variance_fwd(predictions, targets, *, full=False):
 def gaussian_nll_from_log_variance_bwd(residuals, dl, *, full=False):
     """dl/dm = e exp(-s), dl/dy = -dl/dm, and dl/ds = (1 - e^2 exp(-s)) / 2."""
     e, s = residuals
-    dm, ds = dl * e * jnp.exp(-s), dl * (1 - e * e * jnp.exp(-s)) / 2
+    dm, ds = dl * _scaled(e, s), dl * (1 - e * _scaled(e, s)) / 2
     return jnp.stack([dm, ds], -1), -dm
 
 
 gaussian_nll_from_log_variance.defvjp(gaussian_nll_from_log_variance_fwd, gaussian_nll_from_log_variance_bwd)
+
+
+def _scaled(e, s):
+    """e exp(-s), and 0 where e is, even where the other is infinite."""
+    return jnp.where(e == 0, 0, e * jnp.exp(jnp.where(e == 0, 0, -s)))
 
 
 def _floored(variances, floor):

@@ -175,21 +175,26 @@ def gamma_nll_from_log_mean(
 
     Source: Nelder and Wedderburn, "Generalized linear models" (1972).
     """
-    return log_means + targets * jnp.exp(-log_means)
+    return log_means + _scaled(targets, log_means)
 
 
 def gamma_nll_from_log_mean_fwd(log_means, targets):
     """Remember z and y."""
-    return log_means + targets * jnp.exp(-log_means), (log_means, targets)
+    return log_means + _scaled(targets, log_means), (log_means, targets)
 
 
 def gamma_nll_from_log_mean_bwd(residuals, dl):
     """dl/dz = 1 - y exp(-z), and dl/dy = exp(-z)."""
     z, y = residuals
-    return dl * (1 - y * jnp.exp(-z)), dl * jnp.exp(-z)
+    return dl * (1 - _scaled(y, z)), dl * jnp.exp(-z)
 
 
 gamma_nll_from_log_mean.defvjp(gamma_nll_from_log_mean_fwd, gamma_nll_from_log_mean_bwd)
+
+
+def _scaled(y, z):
+    """y exp(-z), and 0 where y is, even where the other is infinite."""
+    return jnp.where(y == 0, y, y * jnp.exp(jnp.where(y == 0, 0, -z)))
 
 
 def _filled(x, missing, value):

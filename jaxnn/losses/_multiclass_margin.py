@@ -21,6 +21,9 @@ def check_classes(scores: AnyArray, labels: AnyArray, **_) -> None:
             why=f"scores are {tuple(scores.shape)}, with the classes last",
             got=tuple(labels.shape),
         )
+    if not jnp.issubdtype(labels.dtype, jnp.integer):
+        raise TypeError(f"expected integer labels, because they count classes; got {labels.dtype}\n"
+                        "  hint: labels.astype(int)")  # fmt: skip
     seen = values(labels)
     if seen is not None and seen.size and (seen.min() < 0 or seen.max() >= scores.shape[-1]):
         raise ValueError(

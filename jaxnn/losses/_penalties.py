@@ -107,7 +107,7 @@ def elastic_net_penalty(w: Float[Array, "..."], *, l1: Scalar = 0.0, l2: Scalar 
     """
     x = w.astype(accumulator_dtype(w.dtype))
     l1, l2 = jnp.asarray(l1, x.dtype), jnp.asarray(l2, x.dtype)
-    return (l1 * jnp.abs(x).sum() + l2 * (x * x).sum()).astype(w.dtype)
+    return (l1 * jnp.abs(jnp.where(x == 0, 0, x)).sum() + l2 * (x * x).sum()).astype(w.dtype)
 
 
 def elastic_net_penalty_fwd(w, *, l1=0.0, l2=0.0):

@@ -63,7 +63,7 @@ def binary_cross_entropy_from_probabilities_bwd(residuals, dl, *, epsilon=1e-7):
     """Where nothing is cut off, dp = dl ((1 - t) / (1 - p) - t / p); and dl/dt = log(1 - p) - log p."""
     p, labels = residuals
     t = labels.astype(p.dtype)
-    dp = dl * ((1 - t) * _inverse(1 - p, epsilon) - t * _inverse(p, epsilon))
+    dp = _over(dl * (1 - t), 1 - p, epsilon) - _over(dl * t, p, epsilon)
     return dp, of_labels(dl * (_log(1 - p, epsilon) - _log(p, epsilon)), labels)
 
 
@@ -116,7 +116,7 @@ def cross_entropy_from_probabilities_bwd(residuals, dl, *, epsilon=1e-7):
     """Where nothing is cut off, dp_j = -dl t_j / p_j; and dl/dt_j = -log p_j."""
     p, target = residuals
     dl = dl[..., None]
-    return -dl * _rows(target, p)[0] * _inverse(p, epsilon), of_labels(-dl * _log(p, epsilon), target)
+    return _over(-dl * _rows(target, p)[0], p, epsilon), of_labels(-dl * _log(p, epsilon), target)
 
 
 cross_entropy_from_probabilities.defvjp(cross_entropy_from_probabilities_fwd, cross_entropy_from_probabilities_bwd)
@@ -139,7 +139,7 @@ def _log(p, epsilon):
     return jnp.log(jnp.where(p <= epsilon, epsilon, p))
 
 
-def _inverse(p, epsilon):
-    """The derivative of it: 0 where p is cut off."""
-    epsilon = lax.convert_element_type(epsilon, p.dtype)
-    return jnp.where(p <= epsilon, 0, 1 / jnp.where(p <= epsilon, 1, p))
+def _over(d, p, epsilon):
+    """d times the derivative of it: 0 where p is cut off. (1 / p by itself overflows in float16.)"""
+    cut = p <= lax.convert_element_type(epsilon, p.dtype)
+    return jnp.where(cut, 0, d / jnp.where(cut, 1, p))

@@ -6,9 +6,10 @@ Dimensions: `batch` examples, `classes` the last axis of logits.
 import jax.numpy as jnp
 from jaxtyping import Float, Num
 
+from jaxnn.metrics._metric import wide
 from jaxnn.metrics._targets import check_answers, check_classes, labels
 from jaxnn.ops._op import op
-from jaxnn.typing import AnyArray, Array, accumulator_dtype
+from jaxnn.typing import AnyArray, Array
 
 
 @op(check_classes)
@@ -39,7 +40,7 @@ def binary_accuracy(prediction: Float[Array, "*shape"], target: Float[Array, "*s
 
     Args:
         prediction: Logits, any shape, as for `binary_cross_entropy`; NaN is never right.
-        target: 0 or 1 or a probability, the same shape.
+        target: 0 or 1 or a probability, the same shape; NaN is never right.
 
     Returns:
         The same shape, float32 at least.
@@ -52,7 +53,7 @@ def binary_accuracy(prediction: Float[Array, "*shape"], target: Float[Array, "*s
     Array([1., 0., 0.], dtype=float32)
     """
     right = (prediction > 0) == (target > 0.5)
-    return _as_float(right & ~jnp.isnan(prediction), prediction)
+    return _as_float(right & ~jnp.isnan(prediction) & ~jnp.isnan(target), prediction)
 
 
 def _check_top_k(prediction: AnyArray, target: AnyArray, *, k: int = 5) -> None:
@@ -93,4 +94,4 @@ def top_k_accuracy(
 
 
 def _as_float(right, prediction):
-    return right.astype(accumulator_dtype(prediction.dtype))
+    return right.astype(wide(prediction).dtype)

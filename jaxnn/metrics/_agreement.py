@@ -42,7 +42,8 @@ class MatthewsCorrelation(OfConfusion):
         threshold: Yes above this: 0.5 for probabilities, 0 for logits.
         classes: Or how many there are to choose the largest from.
 
-    >>> MatthewsCorrelation(classes=2)(jnp.array([0, 0, 0, 1, 1, 1, 1, 0]), jnp.array([0, 0, 0, 0, 1, 1, 1, 1]))
+    >>> answers, labels = jnp.array([0, 0, 0, 1, 1, 1, 1, 0]), jnp.array([0, 0, 0, 0, 1, 1, 1, 1])
+    >>> MatthewsCorrelation(classes=2)(answers, labels).round(4)
     Array(0.5, dtype=float32)
 
     Source: Matthews (1975); for several classes, Gorodkin (2004).
@@ -52,11 +53,12 @@ class MatthewsCorrelation(OfConfusion):
         total = state.sum()
         share = ratio(state, total)
         t, p = share.sum(1), share.sum(0)
-        # As they stand these would be differences of numbers near 1 where nearly all are of one class; and a sum of t
-        # and of p is 1.
-        agreement, apart_p, apart_t = share.trace() - t @ p, (p * (1 - p)).sum(), (t * (1 - t)).sum()
-        of_one = (state.sum(0) == total).any() | (state.sum(1) == total).any()
-        return jnp.where(of_one & (total != 0), 0, ratio(agreement, jnp.sqrt(apart_p * apart_t)))
+        # As they stand these would be differences of numbers near 1 where nearly all are of one class; what lies off
+        # the diagonals is not.
+        apart = lambda m: jnp.where(jnp.eye(len(state), dtype=bool), 0, m).sum()
+        agreement = apart(jnp.outer(t, p)) - apart(share)
+        r = ratio(agreement, jnp.sqrt(apart(jnp.outer(p, p))) * jnp.sqrt(apart(jnp.outer(t, t))), 0)
+        return jnp.where(total == 0, jnp.nan, r)
 
 
 @final

@@ -9,7 +9,7 @@ from typing import final
 import jax.numpy as jnp
 
 from jaxnn.errors import ShapeError
-from jaxnn.metrics._metric import Metric, one_number, whole_number, zeros
+from jaxnn.metrics._metric import Metric, one_number, whole_number, wide, zeros
 from jaxnn.metrics._targets import check_answers, check_classes, labels, spread
 from jaxnn.typing import Array, Scalar
 
@@ -80,15 +80,16 @@ class OfConfusion(Metric):
         w = spread(weight, label.shape)
         known &= (answer >= 0) & (answer < self.size) & (label >= 0) & (label < self.size)
         counted = known & (w != 0)
-        state = state.at[jnp.where(counted, label, 0), jnp.where(counted, answer, 0)].add(jnp.where(counted, w, 0))
-        return jnp.where((~known & (w != 0)).any(), jnp.nan, state)
+        # The batch by itself first: ones that are added to 2^24 one by one would all be lost.
+        batch = jnp.zeros_like(state)
+        batch = batch.at[jnp.where(counted, label, 0), jnp.where(counted, answer, 0)].add(jnp.where(counted, w, 0))
+        return jnp.where((~known & (w != 0)).any(), jnp.nan, state + batch)
 
     def _answers(self, prediction, target):
         """The classes that are predicted and true, int32, and whether they are known: NaN is no answer."""
         if self.threshold is not None:
-            floating = jnp.issubdtype(prediction.dtype, jnp.floating)
-            score = prediction if floating else prediction.astype(jnp.result_type(float))
-            yes, t = score > jnp.asarray(self.threshold, score.dtype), target.astype(jnp.result_type(float))
+            score, t = wide(prediction), wide(target)
+            yes = score > jnp.asarray(self.threshold, score.dtype)
             known = ~jnp.isnan(score) & (t >= 0) & (t <= 1)
             return yes.astype(jnp.int32), (t > 0.5).astype(jnp.int32), known
         if jnp.issubdtype(prediction.dtype, jnp.integer):

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, final
 import jax
 import jax.numpy as jnp
 
+from jaxnn.errors import ShapeError
 from jaxnn.metrics._metric import Metric, wide, zeros
 from jaxnn.metrics._targets import ratio, spread, weighed
 from jaxnn.ops._op import Op
@@ -62,7 +63,11 @@ class Mean(Metric):
         return no_sums()
 
     def update(self, state, prediction, target, weight=None) -> Sums:
-        return add(state, self.op(jnp.asarray(prediction), jnp.asarray(target)), weight)
+        m = self.op(jnp.asarray(prediction), jnp.asarray(target))
+        if m.ndim == 0 and jnp.ndim(target):
+            raise ShapeError("a figure of shape (batch, ...)", why="those of examples are averaged", got="a scalar",
+                             hint="a function of whole arrays: Collected(function, capacity)")  # fmt: skip
+        return add(state, m, weight)
 
     def compute(self, state) -> Array:
         return mean(state)

@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from jaxnn.errors import ShapeError, describe, is_array, values
@@ -27,7 +28,8 @@ class Metric(abc.ABC):
 
     A state is a tree of arrays in JAX's float dtype, float32 unless 64 bits are enabled, and most are sums: then
     `merge` adds, and across devices `jax.lax.psum(state, axis)` does. Those that are not say so, and for all of
-    them `metric.merged(jax.lax.all_gather(state, axis))` serves. In float32 a count is exact up to 2^24.
+    them `metric.merged(jax.lax.all_gather(state, axis))` serves. In float32 the count of a batch is exact up to
+    2^24, and that of all batches to rounding.
 
     Weights have the shape of what is judged or any prefix of it, such as `(batch,)`; what weighs nothing counts
     for nothing. Where the figure is undefined it is NaN or a value that the metric states, never an error; and
@@ -125,7 +127,7 @@ def whole_number(value: Any, name: str, *, least: int, why: str) -> None:
         TypeError: It is none, such as a tracer.
         ValueError: It is too small.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not isinstance(value, int | np.integer) or isinstance(value, bool):
         raise TypeError(f"expected {name} to be an int, because {why}; got {value!r}")
     if value < least:
         raise ValueError(f"expected {name} of at least {least}, because {why}; got {value}")

@@ -24,8 +24,8 @@ from jaxnn.typing import Array
 def log_loss(prediction: Float[Array, "*batch classes"], target: Num[Array, "..."]) -> Float[Array, "*batch"]:
     """Negative logarithm of the probability of what came true, l = -sum_k t_k log p_k.
 
-    p is clipped to eps and 1 - eps, with the machine epsilon of its dtype, as in scikit-learn; so l is at most 15.9
-    in float32 and 36 in float64. To train, use `jaxnn.losses.cross_entropy`, which is of logits.
+    p is clipped to eps and 1 - eps, with the machine epsilon of its dtype, of float32 at least, as in scikit-learn; so
+    l is at most 15.9 in float32 and 36 in float64. To train, use `jaxnn.losses.cross_entropy`, which is of logits.
 
     Args:
         prediction: Probabilities p, `(..., classes)`.
@@ -52,14 +52,14 @@ def log_loss(prediction: Float[Array, "*batch classes"], target: Num[Array, "...
 def binary_log_loss(prediction: Float[Array, "*shape"], target: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Negative logarithm of the probability of what came true, l = -t log p - (1 - t) log(1 - p).
 
-    p is clipped to eps and 1 - eps, with the machine epsilon of its dtype, as in scikit-learn.
+    p is clipped to eps and 1 - eps, with the machine epsilon of its dtype, of float32 at least.
 
     Args:
         prediction: Probabilities p of yes, any shape.
         target: t, 0 or 1 or a probability, the same shape.
 
     Returns:
-        The same shape, float32 at least; NaN where p is no probability.
+        The same shape, float32 at least; NaN where p or t is no probability.
 
     Raises:
         ShapeError: The shapes differ.
@@ -71,7 +71,7 @@ def binary_log_loss(prediction: Float[Array, "*shape"], target: Float[Array, "*s
     Source: Good, "Rational decisions" (1952).
     """
     p, t = _clipped(wide(prediction)), wide(target)
-    return jnp.where(no_chances(prediction), jnp.nan, -t * jnp.log(p) - (1 - t) * jnp.log1p(-p))
+    return jnp.where(no_chances(prediction) | no_chances(target), jnp.nan, -t * jnp.log(p) - (1 - t) * jnp.log1p(-p))
 
 
 @op(check_distributions)
@@ -110,7 +110,7 @@ def binary_brier_score(prediction: Float[Array, "*shape"], target: Float[Array, 
         target: t, 0 or 1 or a probability, the same shape.
 
     Returns:
-        The same shape, float32 at least; NaN where p is no probability.
+        The same shape, float32 at least; NaN where p or t is no probability.
 
     Raises:
         ShapeError: The shapes differ.
@@ -122,7 +122,7 @@ def binary_brier_score(prediction: Float[Array, "*shape"], target: Float[Array, 
     Source: Brier (1950), there summed over yes and no, which doubles it.
     """
     e = wide(prediction) - wide(target)
-    return jnp.where(no_chances(prediction), jnp.nan, e * e)
+    return jnp.where(no_chances(prediction) | no_chances(target), jnp.nan, e * e)
 
 
 @final
@@ -131,7 +131,7 @@ class Perplexity(Metric):
     """Exponential of the mean cross-entropy, exp(sum_i w_i l_i / sum_i w_i), l = -log softmax(z)_label.
 
     Of logits, as `jaxnn.losses.cross_entropy` is, and so of log-probabilities too. A model that chooses evenly
-    among k words has perplexity k. NaN over nothing; weigh padding with 0.
+    among k words has perplexity k. NaN over nothing; weigh padding, whatever valid labels it has, with 0.
 
     >>> Perplexity()(jnp.zeros((2, 3, 8)), jnp.zeros((2, 3), int)).round(4)
     Array(8., dtype=float32)

@@ -73,13 +73,15 @@ def no_chances(p: Array) -> Array:
 
 def _near(dtype) -> float:
     """How far from 1 a sum of probabilities may be that were rounded to `dtype`, and perhaps to float32 before."""
-    return max(1e-3, float(jnp.finfo(dtype).eps) ** 0.5)
+    floating = dtype if jnp.issubdtype(dtype, jnp.floating) else jnp.result_type(float)
+    return max(1e-3, float(jnp.finfo(floating).eps) ** 0.5)
 
 
 def labels(target: Array) -> Array:
-    """Return the classes that integer labels or one-hot rows stand for, int32."""
-    target = target if jnp.issubdtype(target.dtype, jnp.integer) else target.argmax(-1)
-    return target.astype(jnp.int32)
+    """Return the classes that integer labels or one-hot rows stand for, int32; a row with a NaN for none, -1."""
+    if jnp.issubdtype(target.dtype, jnp.integer):
+        return target.astype(jnp.int32)
+    return jnp.where(jnp.isnan(target).any(-1), -1, target.argmax(-1)).astype(jnp.int32)
 
 
 def spread(weight: AnyArray | None, shape: tuple[int, ...]) -> Array:

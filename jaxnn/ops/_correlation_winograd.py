@@ -115,7 +115,7 @@ def _of_w(w: Array, axis: int) -> list[Array]:
 
 def _of_y(y: Array, axis: int) -> list[Array]:
     """Z of y, an even number of windows."""
-    y = y.reshape(*y.shape[:axis], -1, 2, *y.shape[axis + 1 :])
+    y = y.reshape(*y.shape[:axis], y.shape[axis] // 2, 2, *y.shape[axis + 1 :])
     y0, y1 = (lax.index_in_dim(y, j, axis + 1, keepdims=False) for j in (0, 1))
     return [y0, y0 + y1, y0 - y1, -y1]
 
@@ -123,7 +123,7 @@ def _of_y(y: Array, axis: int) -> list[Array]:
 def _of_m(m: Sequence[Array], axis: int) -> Array:
     """y of M."""
     y = jnp.stack([m[0] + m[1] + m[2], m[1] - m[2] - m[3]], axis + 1)
-    return y.reshape(*y.shape[:axis], -1, *y.shape[axis + 2 :])
+    return y.reshape(*y.shape[:axis], 2 * y.shape[axis], *y.shape[axis + 2 :])
 
 
 def _of_d(d: Sequence[Array], axis: int) -> Array:

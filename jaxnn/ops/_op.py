@@ -163,6 +163,12 @@ class Op:
     def check(self, *arrays: Any, **settings: Any) -> None:
         """Raise an error if the arrays cannot be meant: shapes always, values where they are concrete."""
         settings = self._settings | settings
+        keywords = [name for name, setting in settings.items() if is_array(setting) and name not in self.swept]
+        if keywords:
+            raise TypeError(
+                f"expected the arrays of {self} by position, because keywords are its static settings; "
+                f"got {', '.join(keywords)} as an array"
+            )
         if not arrays:
             raise TypeError(
                 f"expected the arrays of {self}, because it is a function of them; got none\n  hint: "
@@ -171,12 +177,6 @@ class Op:
                     if settings
                     else f"as a layer it stands without parentheses: serial(..., {self}, ...)"
                 )
-            )
-        keywords = [name for name, setting in settings.items() if is_array(setting) and name not in self.swept]
-        if keywords:
-            raise TypeError(
-                f"expected the arrays of {self} by position, because keywords are its static settings; "
-                f"got {', '.join(keywords)} as an array"
             )
         if self._check is not None:
             self._check(*arrays, **settings)
@@ -290,7 +290,7 @@ def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
 
 
 def static(setting: Any) -> Any:
-    """Return a setting as what can be hashed and printed: a tuple for a list, an integer for NumPy's; and so within.
+    """Return a setting as what can be hashed and printed: a tuple for a list, a number for NumPy's; and so within.
 
     >>> import numpy as np
     >>> static([[1, np.int64(1)], (0, 2)]), static("SAME"), static(True)
@@ -299,6 +299,8 @@ def static(setting: Any) -> Any:
     if isinstance(setting, list | tuple):
         return tuple(map(static, setting))
     # A bool is an index for Python, and an array claims to be one.
+    if isinstance(setting, np.bool_ | np.floating):
+        return setting.item()
     index = isinstance(setting, SupportsIndex) and not isinstance(setting, bool | np.ndarray | jax.Array)
     return operator.index(setting) if index else setting
 

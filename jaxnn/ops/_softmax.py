@@ -75,7 +75,9 @@ def log_softmax(
     Source: Bridle (1990).
     """
     shifted, total = _shifted_and_total(x, axis, where)
-    return shifted - jnp.log(total)
+    y = shifted - jnp.log(total)
+    # Or JAX would give what comes back to minus infinity to the others.
+    return y if where is None else jnp.where(where, y, -jnp.inf)
 
 
 def log_softmax_fwd(x, *, axis=-1, where=None):
