@@ -27,8 +27,8 @@ the input gradient of 3x3 has become faster since, see NOTES.md): forward and gr
 take 0.9 to 1.7 times the arithmetic limit, in a scan 0.9 to 1.1 times what they take outside. Over all geometries
 XLA's take 1.9 (forward), 2.2 (by x) and 3.2 (by w) times as long outside of a loop, 2.5, 4.7 and 88 times in one. None
 is faster in both; below 0.93 are, outside, `deep` by x (0.78, before it became faster), `1x1-strided` forward (0.87)
-and `odd` by x (0.89), and in a scan `depthwise-strided` by x (0.58). PyTorch takes 0.6, 0.8 and 0.5 of our time: groups, volumes and
-weight gradients of many taps are where it is ahead.
+and `odd` by x (0.89), and in a scan `depthwise-strided` by x (0.58). PyTorch takes 0.6, 0.8 and 0.5 of our time:
+groups, volumes and weight gradients of many taps are where it is ahead.
 """
 
 import functools
