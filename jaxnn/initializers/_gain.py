@@ -47,9 +47,10 @@ def gain(activation: Activation) -> Scalar:
 
     With weights of deviation gain / sqrt(fan_in), units whose inputs are f of numbers of variance 1 have variance 1
     again. For `relu` that is sqrt(2), for `leaky_relu` sqrt(2 / (1 + slope^2)), for `identity` 1; the others are
-    computed by quadrature, to float32's rounding, or float64's where that is switched on. Three go by another
-    convention, which is PyTorch's: `tanh` 5/3 (where 1.5925 keeps 1), `selu` 3/4 (where 1 does; see `recommend_init`)
-    and `sigmoid` 1 (where 1.8462 does).
+    computed by quadrature, to float32's rounding, or float64's where that is switched on, if they are smooth but at
+    multiples of 1/8 (a kink elsewhere costs the fourth digit, a jump the third). Three go by another convention, which
+    is PyTorch's: `tanh` 5/3 (where 1.5925 keeps 1), `selu` 3/4 (where 1 does; see `recommend_init`) and `sigmoid` 1
+    (where 1.8462 does).
 
     Args:
         activation: An op, with its settings bound, or a function of one array; known by name. Settings that are

@@ -80,7 +80,7 @@ class VarianceScaling:
 
 
 def variance_scaling(scale: Scalar, mode: Mode, distribution: Distribution) -> VarianceScaling:
-    """Variance scale / n, n a fan of the weight: the family of all that follow, with JAX's names and signature.
+    """Variance scale / n, n a fan of the weight: the family of all that follow, with JAX's names.
 
     >>> variance_scaling(1.0, "fan_avg", "uniform"), variance_scaling(1.0, "fan_in", "truncated_normal")
     (glorot_uniform(), VarianceScaling(scale=1.0, mode='fan_in', distribution='truncated_normal'))

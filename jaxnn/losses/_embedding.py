@@ -165,6 +165,8 @@ def ntxent(
 ) -> Float[Array, ""]:
     """Cross-entropy of finding each positive among the negatives, averaged over positive pairs.
 
+    A trainer wants the loss of each example, so this is for steps of one's own.
+
     L = mean over i, j with y_i = y_j of -log(exp(x_ij) / (exp(x_ij) + sum over k with y_k != y_i of exp(x_ik))),
     where x_ij is the cosine of embeddings i and j divided by the temperature. It is one number for a batch, for its
     examples judge each other. Embeddings of zeros are finite, for squared norms have the dtype's epsilon as floor.

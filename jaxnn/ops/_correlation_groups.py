@@ -1,5 +1,8 @@
 """Convolution of groups of features that do not see each other, on a CPU: its three bilinear maps.
 
+Narrow groups are multiplied together, with weights of 0 between them: a NaN or an infinity in one of them reaches the
+others that are taken together with it, as NaN.
+
 One group after the other, or, where every feature in is alone in its group (a depthwise convolution, and a grey
 image), element by element.
 

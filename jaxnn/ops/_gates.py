@@ -1,7 +1,7 @@
 """Activations that are x times a gate: of x itself (silu, mish, gelu), or of the other half of x (glu, swiglu).
 
-Where the gate of an infinity is shut the product is 0, its limit, and where it is open the infinity; JAX's
-functions are NaN there, as minus infinity times 0 is.
+Where x gates itself, a shut gate of an infinity gives 0, the limit, and an open one the infinity; JAX's functions are
+NaN there, as minus infinity times 0 is. Two halves have no such limit: glu and swiglu are NaN for infinity times 0.
 
 Dimensions: `...` any shape.
 """
