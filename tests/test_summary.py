@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.extend.core import Primitive
 
 import jaxnn as nn
 
@@ -191,8 +192,13 @@ def looked_up(x):
     return jax.pure_callback(np.sign, x, x)
 
 
+opaque = Primitive("opaque")  # JAX gives its own ones derivatives by and by
+opaque.def_impl(lambda x: x)
+opaque.def_abstract_eval(lambda x: x)
+
+
 def without_rule(x):
-    return jnp.nextafter(x, x)
+    return opaque.bind(x)
 
 
 class Failing(nn.Layer):
