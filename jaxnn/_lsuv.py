@@ -40,8 +40,9 @@ def lsuv(
         Parameters of the same shapes and dtypes.
 
     Raises:
-        ValueError: A layer's output does not vary, or is not finite. (In a compiled function, where that cannot be
-            seen, such a layer is not scaled.)
+        ValueError: The weights of a layer, or of one of its groups, are all alike, such as zeros, of which there is no
+            orthonormal factor; or its output does not vary, or is not finite. (In a compiled function and within
+            `repeat`, where that cannot be seen, such weights are scaled as they are, and such an output is not.)
         TypeError: A layer of another kind has layers within, and what they are given cannot be known.
 
     >>> import jaxnn as nn
@@ -105,13 +106,25 @@ def _child(name, layer, params, state, x, key, train):
 
 
 def _orthogonal(layer: Layer, w: Array) -> Array:
-    """The orthonormal factor of a weight, of each group by itself: what a unit sums over against units."""
+    """The orthonormal factor of a weight, of each group by itself: what a unit sums over against units.
+
+    Of zeros, and of units that are all alike, QR would make up a factor that has nothing to do with them.
+    """
     groups = w.shape[-1] // layer.multiplier if isinstance(layer, DepthwiseConv) else getattr(layer, "groups", 1)
     apart = w.reshape(*w.shape[:-1], groups, w.shape[-1] // groups)
     apart = apart.swapaxes(-1, -3) if isinstance(layer, ConvTranspose) else apart
     each = jnp.moveaxis(apart, -2, 0)
     matrices = each.reshape(groups, -1, each.shape[-1]).astype(accumulator_dtype(w.dtype))
-    new = jnp.moveaxis(jax.vmap(orthonormal)(matrices).reshape(each.shape), 0, -2)
+    first = matrices[:, :1, :1]
+    alike = (matrices == first).all((1, 2), keepdims=True) & ((first == 0) | (min(matrices.shape[1:]) > 1))
+    seen = values(alike)
+    if seen is not None and seen.any():
+        error = ValueError(f"expected weights that were drawn at random, because their orthonormal factor takes their "
+                           f"place; got weights that are all {matrices[seen.argmax(), 0, 0]}")  # fmt: skip
+        error.add_note("  hint: begin with w_init=jaxnn.initializers.orthogonal()")
+        raise error
+    factors = jnp.where(alike, matrices, jax.vmap(orthonormal)(matrices))
+    new = jnp.moveaxis(factors.reshape(each.shape), 0, -2)
     new = new.swapaxes(-1, -3) if isinstance(layer, ConvTranspose) else new
     return new.reshape(w.shape).astype(w.dtype)
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
+import numpy as np
 
 from jaxnn import losses
 from jaxnn.ops import Op, identity, sigmoid, softmax, step
@@ -74,6 +75,7 @@ def recommend(task: str, n_classes: int | None = None) -> Recommendation:
             "similarity" need it; with two classes "binary" has 1 unit and "multiclass" 2.
 
     Raises:
+        TypeError: n_classes is no int.
         ValueError: There is no such task, or n_classes does not suit it.
 
     >>> recommend("multiclass", 10)
@@ -81,13 +83,17 @@ def recommend(task: str, n_classes: int | None = None) -> Recommendation:
     >>> units, activation, loss = recommend("regression")
     >>> units, activation, loss
     (1, identity, mse)
+
+    Source: for regression and classification Bishop, "Pattern recognition and machine learning" (2006), section 5.2.
     """
     if task not in _TASKS:
         raise ValueError(
             f"expected task to be one of {', '.join(_TASKS)}, because these are what there is; got {task!r}"
         )
     activation, loss, default, least, units = _TASKS[task]
-    n = default if n_classes is None else n_classes
+    if not isinstance(n_classes, int | np.integer | None) or isinstance(n_classes, bool):
+        raise TypeError(f"expected n_classes to be an int, because units are counted; got {n_classes!r}")
+    n = default if n_classes is None else int(n_classes)
     if n is None or n < least or (units and n > least):
         few = f"{least}" if units else f"{least} or more"
         raise ValueError(

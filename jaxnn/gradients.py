@@ -130,6 +130,9 @@ def with_penalty(road: Callable[[LayerLike, LossLike], Gradient], penalty: Penal
         road: `by_autodiff`, `by_hand`, or any other.
         penalty: Such as `Penalty(l2=1e-4)`.
 
+    Raises:
+        TypeError: The road is none, or the penalty; they may have changed places.
+
     >>> import jax, jaxnn as nn
     >>> road = with_penalty(by_hand, nn.losses.Penalty(l2=0.5))
     >>> model, batch = nn.Dense(1), nn.Data(jnp.array([[2.0]]), jnp.array([[3.0]]))
@@ -138,9 +141,14 @@ def with_penalty(road: Callable[[LayerLike, LossLike], Gradient], penalty: Penal
     >>> value, grads["w"]
     (Array(1.5, dtype=float32), Array([[-3.]], dtype=float32))
     """
+    hint = "\n  hint: with_penalty(by_hand, Penalty(l2=0.1))"
+    # A penalty can be called too, with parameters; the trainer would find out late.
+    if isinstance(road, Penalty) or not callable(road):
+        raise TypeError(
+            f"expected a road such as by_hand first, because the penalty is added to its gradient; got {road!r}{hint}"
+        )
     if not isinstance(penalty, Penalty):
-        raise TypeError(f"expected a Penalty, because it says of which parameters; got {penalty!r}\n"
-                        "  hint: with_penalty(by_hand, Penalty(l2=0.1))")  # fmt: skip
+        raise TypeError(f"expected a Penalty, because it says of which parameters; got {penalty!r}{hint}")
     return Penalised(road, penalty)
 
 

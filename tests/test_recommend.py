@@ -93,3 +93,10 @@ def test_E_12_a_regression_can_put_out_negative_numbers():
 def test_what_is_no_task_is_refused(asked, message):
     with pytest.raises(ValueError, match=message):
         nn.recommend(*asked)
+
+
+@pytest.mark.parametrize("n", [10.0, True, "10"])
+def test_a_number_of_classes_is_an_int(n, unannotated):
+    with pytest.raises(TypeError, match=r"^expected n_classes to be an int, because units are counted; got .*$"):
+        nn.recommend("multiclass", n)
+    assert nn.recommend("multiclass", np.int64(10)).units == 10

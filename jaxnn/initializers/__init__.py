@@ -1,8 +1,8 @@
 """Initialisers: settings that are called with `(key, shape, dtype)`, as those of `jax.nn.initializers` are.
 
 Each is a frozen value that prints, compares, hashes and pickles, and a pure function of the key, so that any of them
-can be compiled and mapped over keys. Its size (a scale, a standard deviation) may be a tracer; one that holds a tracer
-does not hash.
+can be compiled and mapped over keys. Its size (a scale, a standard deviation) may be an array or a tracer: two that
+hold arrays are equal if these are, by shape, dtype and numbers, and one that holds a tracer does not hash.
 """
 
 from jaxnn.initializers._constant import Constant as Constant

@@ -5,12 +5,14 @@ from typing import Any, final
 
 import jax.numpy as jnp
 
-from jaxnn.errors import is_array
+from jaxnn._equality import by_value
+from jaxnn.errors import ShapeError, is_array
 from jaxnn.initializers._initializer import Initializer, check_axes
 from jaxnn.typing import Array, Key, Scalar
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class Constant:
     """Every element is `value`, whatever the key.
@@ -18,23 +20,35 @@ class Constant:
     Weights that are all alike stay alike, because their gradients are; this is for biases and scales.
 
     Attributes:
-        value: Of every element. May be a tracer.
+        value: Of every element; or an array of one for each feature, which is the last axis, such as the biases whose
+            softmax is the frequencies of classes. May be a tracer.
+
+    Raises:
+        ShapeError: There is not one value for each feature.
 
     >>> import jax
     >>> Constant(0.5), Constant(0.0), Constant(0.5)(jax.random.key(0), (2,), jnp.bfloat16)
     (Constant(0.5), zeros, Array([0.5, 0.5], dtype=bfloat16))
+    >>> Constant(jnp.array([0.0, 1.5]))(jax.random.key(0), (2,))
+    Array([0. , 1.5], dtype=float32)
+
+    Source: of biases Goodfellow, Bengio and Courville, "Deep learning" (2016), section 8.4.
     """
 
     value: Scalar
 
     def __repr__(self) -> str:
-        named = {} if is_array(self.value) else {0.0: "zeros", 1.0: "ones"}
-        return named.get(self.value, f"Constant({self.value})")  # pyright: ignore[reportArgumentType,reportCallIssue]
+        if is_array(self.value):
+            return f"Constant({self.value})"
+        return {0.0: "zeros", 1.0: "ones"}.get(self.value, f"Constant({self.value})")  # pyright: ignore[reportArgumentType,reportCallIssue]
 
     def __call__(self, key: Key, shape: tuple[int, ...], dtype: Any = jnp.float32) -> Array:
         """Fill an array."""
         del key
-        return jnp.full(shape, jnp.asarray(self.value, dtype), dtype)
+        value = jnp.asarray(self.value, dtype)
+        if value.shape not in ((), shape[-1:]):
+            raise ShapeError(f"a constant of shape () or {shape[-1:]}", why=f"it is to fill {shape}", got=value.shape)
+        return jnp.full(shape, value, dtype)
 
 
 zeros: Initializer = Constant(0.0)
@@ -45,18 +59,21 @@ ones: Initializer = Constant(1.0)
 
 
 def constant(value: Scalar) -> Constant:
-    """Every element is `value`: for biases and scales, as a layer of like units learns like one unit.
+    """Every element is `value`, w_ij = value: for biases and scales, as a layer of like units learns like one unit.
 
     >>> constant(0.1)
     Constant(0.1)
+
+    Source: Goodfellow, Bengio and Courville (2016), section 8.4.
     """
     return Constant(value)
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class Identity:
-    """A layer that at first returns `scale` times what it is given: ones on the diagonal of in and out, else zeros.
+    """A layer that at first returns `scale` times what it is given, w_ij = scale [i = j], of input i and output j.
 
     The weight of a convolution has them at the tap that reads the position itself under "SAME" padding and stride 1,
     which is (n - 1) // 2 of a window of n. (PyTorch's `dirac_` takes n // 2, which is the same for odd n.) Of more
@@ -91,6 +108,8 @@ def identity(scale: Scalar = 1.0) -> Identity:
     >>> import jax
     >>> identity()(jax.random.key(0), (3, 1, 1), jnp.float32)[:, 0, 0]
     Array([0., 1., 0.], dtype=float32)
+
+    Source: Le, Jaitly and Hinton (2015).
     """
     return Identity(scale)
 

@@ -7,6 +7,7 @@ from typing import Any, final
 import jax
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.errors import ShapeError
 from jaxnn.initializers._constant import at_centre
 from jaxnn.initializers._initializer import check_axes
@@ -14,6 +15,7 @@ from jaxnn.typing import Array, Key, Scalar, accumulator_dtype
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class Orthogonal:
     """`scale` times an orthogonal matrix, all of which are equally likely.
@@ -67,6 +69,7 @@ def orthogonal(scale: Scalar = 1.0, column_axis: int = -1) -> Orthogonal:
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class DeltaOrthogonal:
     """The weight of a convolution that is zero but for the centre of its window, where it has orthonormal rows.

@@ -6,6 +6,7 @@ from typing import Any, final
 import jax
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.errors import values
 from jaxnn.initializers._initializer import check_size
 from jaxnn.typing import Array, Key, Scalar
@@ -14,9 +15,10 @@ _DEVIATION = "it is a standard deviation, not a variance"
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class Normal:
-    """Independent normal numbers of mean 0 and standard deviation `stddev` (not variance).
+    """Independent numbers from N(0, stddev^2), w_ij = stddev z_ij with z of variance 1: `stddev` is not a variance.
 
     Attributes:
         stddev: The standard deviation. May be a tracer.
@@ -26,6 +28,9 @@ class Normal:
 
     >>> Normal(0.02)(jax.random.key(0), (4, 3), jnp.bfloat16).dtype
     dtype(bfloat16)
+
+    Source: with 0.01 Krizhevsky, Sutskever and Hinton, "ImageNet classification with deep convolutional neural
+    networks" (2012).
     """
 
     stddev: Scalar
@@ -43,11 +48,14 @@ def normal(stddev: Scalar = 0.01) -> Normal:
 
     >>> normal(0.02)
     Normal(stddev=0.02)
+
+    Source: Krizhevsky, Sutskever and Hinton (2012).
     """
     return Normal(stddev)
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class TruncatedNormal:
     """Normal numbers of mean 0, those beyond `lower` and `upper` deviations drawn again.
@@ -65,6 +73,8 @@ class TruncatedNormal:
     >>> w = TruncatedNormal(0.02)(jax.random.key(0), (100, 100), jnp.float32)
     >>> bool(abs(w).max() <= 0.04)
     True
+
+    Source: Robert, "Simulation of truncated normal variables" (1995).
     """
 
     stddev: Scalar
@@ -89,11 +99,14 @@ def truncated_normal(stddev: Scalar = 0.01, *, lower: Scalar = -2.0, upper: Scal
 
     >>> truncated_normal(0.02)
     TruncatedNormal(stddev=0.02, lower=-2.0, upper=2.0)
+
+    Source: Robert (1995).
     """
     return TruncatedNormal(stddev, lower, upper)
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class Uniform:
     """Independent numbers from U(-limit, limit), of variance limit^2 / 3.
@@ -107,6 +120,9 @@ class Uniform:
     >>> w = Uniform(0.1)(jax.random.key(0), (100, 100), jnp.float32)
     >>> bool(w.min() < -0.099), bool(w.max() > 0.099), bool(abs(w).max() <= 0.1)
     (True, True, True)
+
+    Source: Rumelhart, Hinton and Williams, "Learning representations by back-propagating errors" (1986), where small
+    random weights break symmetry.
     """
 
     limit: Scalar
@@ -125,5 +141,7 @@ def uniform(limit: Scalar = 0.05) -> Uniform:
 
     >>> uniform(0.1)
     Uniform(limit=0.1)
+
+    Source: Rumelhart, Hinton and Williams (1986).
     """
     return Uniform(limit)

@@ -6,11 +6,13 @@ from typing import Any, final
 import jax
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.initializers._initializer import check_size, fans
 from jaxnn.typing import Array, Key, Scalar
 
 
 @final
+@by_value
 @dataclass(frozen=True)
 class Sparse:
     """Normal numbers at a few places of every unit's weights, drawn anew for each unit, and zeros elsewhere.

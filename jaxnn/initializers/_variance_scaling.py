@@ -7,6 +7,7 @@ from typing import Any, Literal, TypeAlias, final, get_args
 import jax
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.errors import is_array
 from jaxnn.initializers._initializer import check_size, fans
 from jaxnn.typing import Array, Key, Scalar
@@ -19,6 +20,7 @@ _CUT = math.sqrt(1 - 4 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(math.s
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class VarianceScaling:
     """Independent numbers of mean 0 and variance scale / n, where n is a fan of the weight.
@@ -39,6 +41,9 @@ class VarianceScaling:
 
     >>> VarianceScaling(2.0, "fan_in", "normal"), VarianceScaling(0.5, "fan_out", "uniform")
     (he_normal(), VarianceScaling(scale=0.5, mode='fan_out', distribution='uniform'))
+
+    Source: for either fan He et al., "Delving deep into rectifiers" (2015); for their mean Glorot and Bengio,
+    "Understanding the difficulty of training deep feedforward networks" (2010).
     """
 
     scale: Scalar
@@ -84,6 +89,8 @@ def variance_scaling(scale: Scalar, mode: Mode, distribution: Distribution) -> V
 
     >>> variance_scaling(1.0, "fan_avg", "uniform"), variance_scaling(1.0, "fan_in", "truncated_normal")
     (glorot_uniform(), VarianceScaling(scale=1.0, mode='fan_in', distribution='truncated_normal'))
+
+    Source: He et al. (2015); Glorot and Bengio (2010).
     """
     return VarianceScaling(scale, mode, distribution)
 

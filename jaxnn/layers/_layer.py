@@ -14,7 +14,8 @@ from jax.ad_checkpoint import checkpoint_name
 
 from jaxnn.errors import describe, is_array, located
 from jaxnn.ops import Op, add, concatenate
-from jaxnn.ops._op import pull, pullback, static
+from jaxnn.ops._op import pull, pullback
+from jaxnn.ops._settings import static
 from jaxnn.typing import Array, Key, Params, Residuals, State
 
 

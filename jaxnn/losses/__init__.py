@@ -3,6 +3,11 @@
 A loss has the shape `(batch, ...)` of what it judges, not a mean, so that examples, or tokens, can be
 weighed. `weighted_mean` then reduces it, in the trainer and on both roads to the gradient. No loss
 broadcasts: `(n, 1)` against `(n,)` would silently compare every prediction with every target.
+
+Where prediction and target have different dtypes, the loss is computed in the one to which JAX promotes both, and has
+it, as in optax: float32 for a bfloat16 prediction and float32 targets. Integers and booleans take the prediction's;
+labels of binary losses and of rankings take that of their logits, as there too. Each cotangent has the dtype of its own
+array, and integers and booleans have none.
 """
 
 from jaxnn.losses._binary import binary_cross_entropy as binary_cross_entropy
@@ -12,16 +17,14 @@ from jaxnn.losses._binary import weighted_binary_cross_entropy as weighted_binar
 from jaxnn.losses._categorical import cross_entropy as cross_entropy
 from jaxnn.losses._categorical import safe_softmax_cross_entropy as safe_softmax_cross_entropy
 from jaxnn.losses._categorical import softmax_cross_entropy as softmax_cross_entropy
-from jaxnn.losses._categorical import (
-    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
-)
 from jaxnn.losses._ctc import ctc_loss as ctc_loss
 from jaxnn.losses._ctc import ctc_loss_with_forward_probs as ctc_loss_with_forward_probs
+from jaxnn.losses._dice import binary_dice_loss as binary_dice_loss
+from jaxnn.losses._dice import dice_loss as dice_loss
 from jaxnn.losses._divergence import convex_kl_divergence as convex_kl_divergence
 from jaxnn.losses._divergence import generalized_kl_divergence as generalized_kl_divergence
 from jaxnn.losses._divergence import jensen_shannon_divergence as jensen_shannon_divergence
 from jaxnn.losses._divergence import kl_divergence as kl_divergence
-from jaxnn.losses._divergence import kl_divergence_from_probabilities as kl_divergence_from_probabilities
 from jaxnn.losses._divergence import kl_divergence_with_log_targets as kl_divergence_with_log_targets
 from jaxnn.losses._embedding import contrastive_loss as contrastive_loss
 from jaxnn.losses._embedding import ntxent as ntxent
@@ -31,6 +34,10 @@ from jaxnn.losses._focal import sigmoid_focal_loss as sigmoid_focal_loss
 from jaxnn.losses._focal import softmax_focal_loss as softmax_focal_loss
 from jaxnn.losses._gaussian import gaussian_nll as gaussian_nll
 from jaxnn.losses._gaussian import gaussian_nll_from_log_variance as gaussian_nll_from_log_variance
+from jaxnn.losses._generalized_dice import multiclass_generalized_dice_loss as multiclass_generalized_dice_loss
+from jaxnn.losses._integer_labels import (
+    softmax_cross_entropy_with_integer_labels as softmax_cross_entropy_with_integer_labels,
+)
 from jaxnn.losses._likelihood import gamma_nll as gamma_nll
 from jaxnn.losses._likelihood import gamma_nll_from_log_mean as gamma_nll_from_log_mean
 from jaxnn.losses._likelihood import poisson_nll as poisson_nll
@@ -50,6 +57,7 @@ from jaxnn.losses._probabilities import (
     binary_cross_entropy_from_probabilities as binary_cross_entropy_from_probabilities,
 )
 from jaxnn.losses._probabilities import cross_entropy_from_probabilities as cross_entropy_from_probabilities
+from jaxnn.losses._probabilities import kl_divergence_from_probabilities as kl_divergence_from_probabilities
 from jaxnn.losses._ranking import ranking_softmax_loss as ranking_softmax_loss
 from jaxnn.losses._regression import absolute_error as absolute_error
 from jaxnn.losses._regression import half_squared_error as half_squared_error
@@ -61,9 +69,6 @@ from jaxnn.losses._regression import mae as mae
 from jaxnn.losses._regression import mse as mse
 from jaxnn.losses._regression import squared_error as squared_error
 from jaxnn.losses._regression import sse as sse
-from jaxnn.losses._segmentation import binary_dice_loss as binary_dice_loss
-from jaxnn.losses._segmentation import dice_loss as dice_loss
-from jaxnn.losses._segmentation import multiclass_generalized_dice_loss as multiclass_generalized_dice_loss
 from jaxnn.losses._similarity import cosine_distance as cosine_distance
 from jaxnn.losses._similarity import cosine_proximity as cosine_proximity
 from jaxnn.losses._similarity import cosine_similarity as cosine_similarity

@@ -1,5 +1,7 @@
 """Losses of yes and no: binary cross-entropy, from logits, of one label, of many, and weighed.
 
+The loss has the dtype of the logits, to which the labels are converted, as in optax.
+
 Dimensions: `shape` any shape, `labels` the last axis where an example has several.
 """
 
@@ -8,6 +10,8 @@ from jax import lax
 from jaxtyping import Bool, Float, Num
 
 from jaxnn.errors import ShapeError
+from jaxnn.losses._dtypes import cotangent
+from jaxnn.losses._log_probabilities import times
 from jaxnn.losses._shapes import check_range, check_same_shape
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
@@ -55,7 +59,7 @@ def binary_cross_entropy_fwd(logits, labels):
 def binary_cross_entropy_bwd(residuals, dl):
     """d log(1 + exp(z)) / dz = s(z), so dz = dl (s(z) - t); and dl/dt = -z."""
     z, labels = residuals
-    return dl * (lax.logistic(z) - labels.astype(z.dtype)), of_labels(-dl * z, labels)
+    return dl * (lax.logistic(z) - labels.astype(z.dtype)), cotangent(-dl * z, labels)
 
 
 binary_cross_entropy.defvjp(binary_cross_entropy_fwd, binary_cross_entropy_bwd)
@@ -105,7 +109,7 @@ def weighted_binary_cross_entropy(
     """
     t = labels.astype(logits.dtype)
     a, b = _weight(positive_weight, logits), _weight(negative_weight, logits)
-    return a * _times(t, softplus(-logits)) + b * _times(1 - t, softplus(logits))
+    return a * times(t, softplus(-logits)) + b * times(1 - t, softplus(logits))
 
 
 def weighted_binary_cross_entropy_fwd(logits, labels, *, positive_weight=1.0, negative_weight=1.0):
@@ -120,7 +124,7 @@ def weighted_binary_cross_entropy_bwd(residuals, dl, *, positive_weight=1.0, neg
     t = labels.astype(z.dtype)
     a, b = _weight(positive_weight, z), _weight(negative_weight, z)
     dz = dl * (b * (1 - t) * lax.logistic(z) - a * t * lax.logistic(-z))
-    return dz, of_labels(dl * (a * softplus(-z) - b * softplus(z)), labels)
+    return dz, cotangent(dl * (a * softplus(-z) - b * softplus(z)), labels)
 
 
 weighted_binary_cross_entropy.defvjp(weighted_binary_cross_entropy_fwd, weighted_binary_cross_entropy_bwd)
@@ -170,7 +174,7 @@ multilabel_cross_entropy.defvjp(multilabel_cross_entropy_fwd, multilabel_cross_e
 def cross_entropy_of_logits(z, t):
     """The binary cross-entropy, with 0 infinity = 0; its derivative at 0 is 1/2 - t, as it should."""
     c = jnp.where(z > 0, 1 - t, -t)
-    return _times(c, z) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
+    return times(c, z) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
 
 
 def softplus(z):
@@ -178,18 +182,9 @@ def softplus(z):
     return jnp.where(z > 0, z, 0) + jnp.log1p(jnp.exp(jnp.where(z > 0, -z, z)))
 
 
-def of_labels(d, labels):
-    """The cotangent of labels: None for integers and booleans."""
-    return d.astype(labels.dtype) if jnp.issubdtype(labels.dtype, jnp.floating) else None
-
-
 def sum_of_last(x):
     """Sum over the last axis, in float32 at least."""
     return x.astype(accumulator_dtype(x.dtype)).sum(-1).astype(x.dtype)
-
-
-def _times(c, x):
-    return c * jnp.where((c == 0) & jnp.isinf(x), 0, x)
 
 
 def _weight(weight, like):

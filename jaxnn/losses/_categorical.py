@@ -1,123 +1,19 @@
-"""Losses of classes: cross-entropy, from logits.
+"""Cross-entropy of classes, from logits, whose targets are rows of probabilities; and that of either kind of target.
 
 Dimensions: `batch` examples, `classes` the axis of logits that `axis` names, by default the last, `...` any further
 axes. `where` says which logits count, or which examples: one that does not has the loss 0.
 """
 
-import math
-
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Float, Integer, Num
+from jaxtyping import Float, Num
 
-from jaxnn.errors import ShapeError, values
-from jaxnn.losses._log_probabilities import (
-    axes_of,
-    classes_back,
-    classes_last,
-    counted,
-    log_softmax,
-    masked,
-    missing,
-    onehot,
-    spread,
-    times_log,
-)
+from jaxnn.errors import ShapeError
+from jaxnn.losses._dtypes import cotangents, together
+from jaxnn.losses._integer_labels import softmax_cross_entropy_with_integer_labels
+from jaxnn.losses._log_probabilities import axes_of, log_softmax, masked, spread, times_log, where_any
 from jaxnn.losses._shapes import check_axes, check_same_shape
-from jaxnn.ops._op import op
+from jaxnn.ops._op import op, shape_only
 from jaxnn.typing import AnyArray, Array
-
-
-def check_integer_labels(
-    logits: AnyArray,
-    labels: AnyArray,
-    axis: int | tuple[int, ...] = -1,
-    where: AnyArray | None = None,
-    *,
-    ignore: int | None = None,
-) -> None:
-    """Raise an error unless there is one label an example, and each that counts and can be seen is a class."""
-    if axis is None:
-        raise TypeError("expected axis to be an integer or a tuple, because a label counts classes along it; got None")
-    check_axes(logits.shape, axis, where)
-    axes = axes_of(axis, len(logits.shape))
-    batch = tuple(n for i, n in enumerate(logits.shape) if i not in axes)
-    place = "with the classes last" if axis == -1 else f"with the classes along {axis}"
-    if labels.shape != batch:
-        raise ShapeError(
-            f"integer labels of shape {batch}",
-            why=f"logits are {tuple(logits.shape)}, {place}",
-            got=tuple(labels.shape),
-            hint="one-hot rows are floating: y.astype(float)" if labels.shape == logits.shape else None,
-        )
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"expected integer labels, because they count classes; got {labels.dtype}\n"
-                        "  hint: labels.astype(int)")  # fmt: skip
-    seen = values(labels)
-    if seen is not None and ignore is not None:
-        seen = seen[seen != ignore]
-    # What does not count may have any label, such as -1.
-    if where is None and seen is not None and seen.size:
-        classes, smallest, largest = math.prod(logits.shape[a] for a in axes), seen.min(), seen.max()
-        if smallest < 0 or largest >= classes:
-            raise ValueError(
-                f"expected labels from 0 to {classes - 1}, because logits are {tuple(logits.shape)}, {place}; "
-                f"got labels from {smallest} to {largest}"
-            )
-
-
-@op(check_integer_labels)
-def softmax_cross_entropy_with_integer_labels(
-    logits: Float[Array, "..."],
-    labels: Integer[Array, "..."],
-    axis: int | tuple[int, ...] = -1,
-    where: Array | None = None,
-) -> Float[Array, "..."]:
-    """Negative log-probability of the label, l = log sum_j exp(z_j) - z_label for logits z.
-
-    Args:
-        logits: z, `(..., classes)`, any real numbers; minus infinity for a class that cannot be.
-        labels: Integers from 0 to classes - 1, `(...)`.
-        axis: The axis of classes; of several, a label counts through them in the order given.
-        where: Which classes are summed over, `(..., classes)`, or which examples count, `(...)`; a mask.
-
-    Returns:
-        `(...)`. Inside a compiled program, where a label cannot be refused, one that is out of range gives
-        NaN.
-
-    Raises:
-        ShapeError: The labels have another shape than the logits without their classes.
-        ValueError: A concrete label is out of range.
-
-    >>> logits = jnp.log(jnp.array([[0.2, 0.7, 0.1]]))
-    >>> softmax_cross_entropy_with_integer_labels(logits, jnp.array([1])).round(4)
-    Array([0.3567], dtype=float32)
-
-    Source: Bridle (1990); the name, the signature and the value are optax's.
-    """
-    return _of_labels(logits, labels, axis, where)[0]
-
-
-def softmax_cross_entropy_with_integer_labels_fwd(logits, labels, axis=-1, where=None):
-    """Remember the probabilities p = softmax(z) and the labels."""
-    l, shifted, log_sum = _of_labels(logits, labels, axis, where)
-    p = jnp.exp(shifted - log_sum[..., None])
-    return l, (classes_back(p, axis, logits.shape), labels)
-
-
-def softmax_cross_entropy_with_integer_labels_bwd(residuals, dl, axis=-1, where=None):
-    """d log sum exp / dz_j = p_j and dz_label / dz_j = [j = label], so dz = dl (p - onehot)."""
-    p, labels = residuals
-    shape, p = p.shape, classes_last(p, axis)
-    dz = jnp.where(onehot(labels, p), p - 1, p) * dl[..., None]
-    if where is not None:
-        dz = jnp.where(classes_last(counted(where, shape, axis), axis).any(-1, keepdims=True), dz, 0)
-    return classes_back(dz, axis, shape), None
-
-
-softmax_cross_entropy_with_integer_labels.defvjp(
-    softmax_cross_entropy_with_integer_labels_fwd, softmax_cross_entropy_with_integer_labels_bwd
-)
 
 
 def check_rows(
@@ -135,7 +31,7 @@ def check_rows(
 @op(check_rows)
 def softmax_cross_entropy(
     logits: Float[Array, "*shape"],
-    labels: Float[Array, "*shape"],
+    labels: Num[Array, "*shape"],
     axis: int | tuple[int, ...] | None = -1,
     where: Array | None = None,
 ) -> Float[Array, "..."]:
@@ -145,7 +41,7 @@ def softmax_cross_entropy(
 
     Args:
         logits: z, `(..., classes)`, any real numbers.
-        labels: t, one-hot or any probabilities, `(..., classes)`.
+        labels: t, one-hot or any probabilities, `(..., classes)`; integers have no derivative.
         axis: The axis or axes of classes, None for all.
         where: Which classes are summed over, `(..., classes)`, or which examples count, `(...)`; a mask.
 
@@ -161,21 +57,23 @@ def softmax_cross_entropy(
 
     Source: Bridle (1990); the name, the signature and the value are optax's.
     """
-    return -(masked(labels, axis, where) * log_softmax(logits, axis, where)).sum(axis)
+    z, t = together(logits, labels)
+    return -(masked(t, axis, where) * log_softmax(z, axis, where)).sum(axis)
 
 
 def softmax_cross_entropy_fwd(logits, labels, axis=-1, where=None):
-    """Remember log p and t, both 0 for what does not count."""
-    log_p, t = log_softmax(logits, axis, where), masked(labels, axis, where)
-    return -(t * log_p).sum(axis), (log_p, t)
+    """Remember log p and t, both 0 for what does not count, and the dtypes."""
+    z, t = together(logits, labels)
+    log_p, t = log_softmax(z, axis, where), masked(t, axis, where)
+    return -(t * log_p).sum(axis), (log_p, t, shape_only(logits), shape_only(labels))
 
 
 def softmax_cross_entropy_bwd(residuals, dl, axis=-1, where=None):
     """d log p_j / dz_k = [j = k] - p_k, so dz = dl (p sum(t) - t); and dl/dt = -log p."""
-    log_p, t = residuals
+    log_p, t, logits, labels = residuals
     dl = spread(dl, t.ndim, axis)
     dz = dl * (jnp.exp(log_p) * t.sum(axes_of(axis, t.ndim), keepdims=True) - t)
-    return masked(dz, axis, where), -dl * log_p
+    return cotangents((masked(dz, axis, where), -dl * log_p), (logits, labels))
 
 
 softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bwd)
@@ -183,7 +81,7 @@ softmax_cross_entropy.defvjp(softmax_cross_entropy_fwd, softmax_cross_entropy_bw
 
 @op(check_same_shape)
 def safe_softmax_cross_entropy(
-    logits: Float[Array, "*batch classes"], labels: Float[Array, "*batch classes"]
+    logits: Float[Array, "*batch classes"], labels: Num[Array, "*batch classes"]
 ) -> Float[Array, "*batch"]:
     """Cross-entropy of a distribution and the softmax of logits, l = -sum_j t_j log p_j, with 0 log 0 = 0.
 
@@ -191,7 +89,7 @@ def safe_softmax_cross_entropy(
 
     Args:
         logits: z, `(..., classes)`, any real numbers, or minus infinity.
-        labels: t, one-hot or any probabilities, `(..., classes)`.
+        labels: t, one-hot or any probabilities, `(..., classes)`; integers have no derivative.
 
     Returns:
         `(...)`.
@@ -205,21 +103,23 @@ def safe_softmax_cross_entropy(
 
     Source: Bridle (1990); the name, the signature and the value are optax's.
     """
-    return -times_log(labels, log_softmax(logits)).sum(-1)
+    z, t = together(logits, labels)
+    return -times_log(t, log_softmax(z)).sum(-1)
 
 
 def safe_softmax_cross_entropy_fwd(logits, labels):
-    """Remember log p and t."""
-    log_p = log_softmax(logits)
-    return -times_log(labels, log_p).sum(-1), (log_p, labels)
+    """Remember log p and t, and the dtypes."""
+    z, t = together(logits, labels)
+    log_p = log_softmax(z)
+    return -times_log(t, log_p).sum(-1), (log_p, t, shape_only(logits), shape_only(labels))
 
 
 def safe_softmax_cross_entropy_bwd(residuals, dl):
     """As without safety, for p is 0 where log p is not finite: dz = dl (p sum(t) - t); and dl/dt = -log p."""
-    log_p, t = residuals
+    log_p, t, logits, labels = residuals
     dl = dl[..., None]
-    dt = -dl * jnp.where((t == 0) & (log_p == -jnp.inf), 0, log_p)
-    return dl * (jnp.exp(log_p) * t.sum(-1, keepdims=True) - t), dt
+    dz, dt = dl * (jnp.exp(log_p) * t.sum(-1, keepdims=True) - t), -dl * where_any(t, log_p)
+    return cotangents((dz, dt), (logits, labels))
 
 
 safe_softmax_cross_entropy.defvjp(safe_softmax_cross_entropy_fwd, safe_softmax_cross_entropy_bwd)
@@ -271,7 +171,7 @@ def cross_entropy(logits: Float[Array, "*batch classes"], target: Num[Array, "..
 
 
 def cross_entropy_fwd(logits, target):
-    """Remember what the one of the two that fits the target remembers; the target is last in both."""
+    """Remember what the one of the two that fits the target remembers; last in both is what has the target's dtype."""
     return _by_target(target).fwd(logits, target)
 
 
@@ -281,21 +181,3 @@ def cross_entropy_bwd(residuals, dl):
 
 
 cross_entropy.defvjp(cross_entropy_fwd, cross_entropy_bwd)
-
-
-def _of_labels(logits, labels, axis, where):
-    """The loss, the shifted logits of what counts, with the classes last, and the log of the sum of their exp."""
-    z = classes_last(logits, axis)
-    if where is None:
-        among, some = z, None
-        top = lax.stop_gradient(z.max(-1, keepdims=True))
-        total = jnp.exp(among - top).sum(-1)
-    else:
-        counts = classes_last(counted(where, logits.shape, axis), axis)
-        some = counts.any(-1)
-        among = jnp.where(counts, z, -jnp.inf)
-        top = jnp.where(some[..., None], lax.stop_gradient(among.max(-1, keepdims=True)), 0)
-        total = jnp.where(some, jnp.exp(among - top).sum(-1), 1)
-    log_sum = jnp.log(total)
-    l = log_sum - jnp.where(onehot(labels, z), z - top, 0).sum(-1) + missing(labels, z)
-    return (l if some is None else jnp.where(some, l, 0)), among - top, log_sum

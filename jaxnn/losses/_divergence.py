@@ -8,21 +8,22 @@ mask of the whole shape or of it without these axes, what counts. Where a target
 finite value, is that of the formula without its logarithm.
 """
 
+import math
+
 import jax.numpy as jnp
-from jax import lax
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from jaxnn.losses._categorical import check_rows
-from jaxnn.losses._log_probabilities import masked, spread
-from jaxnn.losses._shapes import check_positive, check_range, check_same_shape
-from jaxnn.ops._op import op
-from jaxnn.typing import AnyArray, Array, Scalar
+from jaxnn.losses._dtypes import cotangents, together
+from jaxnn.losses._log_probabilities import masked, spread, where_any
+from jaxnn.ops._op import op, shape_only
+from jaxnn.typing import Array
 
 
 @op(check_rows)
 def kl_divergence(
     log_predictions: Float[Array, "*shape"],
-    targets: Float[Array, "*shape"],
+    targets: Num[Array, "*shape"],
     axis: int | tuple[int, ...] | None = -1,
     where: Array | None = None,
 ) -> Float[Array, "..."]:
@@ -48,22 +49,22 @@ def kl_divergence(
     Source: Kullback and Leibler, "On information and sufficiency" (1951); the name, the signature and the value are
     optax's.
     """
-    log_p, t = masked(log_predictions, axis, where), masked(targets, axis, where)
-    return (t * (_log(t) - _where_any(t, log_p))).sum(axis)
+    log_p, t = _that_count(log_predictions, targets, axis, where)
+    return (t * (_log(t) - where_any(t, log_p))).sum(axis)
 
 
 def kl_divergence_fwd(log_predictions, targets, axis=-1, where=None):
-    """Remember log p and t, both 0 for what does not count."""
+    """Remember log p and t, both 0 for what does not count, and the dtypes."""
     loss = kl_divergence.plain(log_predictions, targets, axis=axis, where=where)
-    return loss, (masked(log_predictions, axis, where), masked(targets, axis, where))
+    return loss, _remembered(log_predictions, targets, axis, where)
 
 
 def kl_divergence_bwd(residuals, dl, axis=-1, where=None):
     """dl/dlog p = -t, and dl/dt = log t + 1 - log p."""
-    log_p, t = residuals
+    log_p, t, *arrays = residuals
     dl = spread(dl, t.ndim, axis)
-    dt = dl * (_log(t) - _where_any(t, log_p) + (t > 0).astype(t.dtype))
-    return -dl * t, masked(dt, axis, where)
+    dt = dl * (_log(t) - where_any(t, log_p) + (t > 0).astype(t.dtype))
+    return cotangents((-dl * t, masked(dt, axis, where)), arrays)
 
 
 kl_divergence.defvjp(kl_divergence_fwd, kl_divergence_bwd)
@@ -72,7 +73,7 @@ kl_divergence.defvjp(kl_divergence_fwd, kl_divergence_bwd)
 @op(check_rows)
 def kl_divergence_with_log_targets(
     log_predictions: Float[Array, "*shape"],
-    log_targets: Float[Array, "*shape"],
+    log_targets: Num[Array, "*shape"],
     axis: int | tuple[int, ...] | None = -1,
     where: Array | None = None,
 ) -> Float[Array, "..."]:
@@ -95,21 +96,22 @@ def kl_divergence_with_log_targets(
 
     Source: Kullback and Leibler (1951); the name, the signature and the value are optax's.
     """
-    log_p, u = masked(log_predictions, axis, where), masked(log_targets, axis, where)
+    log_p, u = _that_count(log_predictions, log_targets, axis, where)
     return (jnp.exp(u) * _difference(u, log_p)).sum(axis)
 
 
 def kl_divergence_with_log_targets_fwd(log_predictions, log_targets, axis=-1, where=None):
-    """Remember log p and log t."""
+    """Remember log p and log t, both 0 for what does not count, and the dtypes."""
     loss = kl_divergence_with_log_targets.plain(log_predictions, log_targets, axis=axis, where=where)
-    return loss, (masked(log_predictions, axis, where), masked(log_targets, axis, where))
+    return loss, _remembered(log_predictions, log_targets, axis, where)
 
 
 def kl_divergence_with_log_targets_bwd(residuals, dl, axis=-1, where=None):
     """dl/dlog p = -exp(u), and dl/du = exp(u) (u - log p + 1)."""
-    log_p, u = residuals
+    log_p, u, *arrays = residuals
     d = spread(dl, u.ndim, axis) * jnp.exp(u)
-    return masked(-d, axis, where), masked(d * (_difference(u, log_p) + 1), axis, where)
+    du = d * (_difference(u, log_p) + 1)
+    return cotangents((masked(-d, axis, where), masked(du, axis, where)), arrays)
 
 
 kl_divergence_with_log_targets.defvjp(kl_divergence_with_log_targets_fwd, kl_divergence_with_log_targets_bwd)
@@ -118,7 +120,7 @@ kl_divergence_with_log_targets.defvjp(kl_divergence_with_log_targets_fwd, kl_div
 @op(check_rows)
 def generalized_kl_divergence(
     log_predictions: Float[Array, "*shape"],
-    targets: Float[Array, "*shape"],
+    targets: Num[Array, "*shape"],
     axis: int | tuple[int, ...] | None = -1,
     where: Array | None = None,
 ) -> Float[Array, "..."]:
@@ -145,87 +147,34 @@ def generalized_kl_divergence(
     Source: Bregman, "The relaxation method of finding the common point of convex sets" (1967); the name, the signature
     and the value are optax's.
     """
-    p = masked(jnp.exp(masked(log_predictions, axis, where)), axis, where)
-    return kl_divergence(log_predictions, targets, axis=axis, where=where) + (p - masked(targets, axis, where)).sum(
-        axis
-    )
+    log_p, t = _that_count(log_predictions, targets, axis, where)
+    more = (masked(jnp.exp(log_p), axis, where) - t).sum(axis)
+    return kl_divergence(log_predictions, targets, axis=axis, where=where) + more
 
 
 def generalized_kl_divergence_fwd(log_predictions, targets, axis=-1, where=None):
-    """Remember log p and t, both 0 for what does not count."""
+    """Remember log p and t, both 0 for what does not count, and the dtypes."""
     loss = generalized_kl_divergence.plain(log_predictions, targets, axis=axis, where=where)
-    return loss, (masked(log_predictions, axis, where), masked(targets, axis, where))
+    return loss, _remembered(log_predictions, targets, axis, where)
 
 
 def generalized_kl_divergence_bwd(residuals, dl, axis=-1, where=None):
     """To the divergence's, exp(log p) - t adds p for log p and -1 for t."""
-    d_log_p, dt = kl_divergence_bwd(residuals, dl, axis, where)
-    dl = spread(dl, dt.ndim, axis)
-    return d_log_p + masked(dl * jnp.exp(residuals[0]), axis, where), dt - masked(
-        jnp.broadcast_to(dl, dt.shape), axis, where
-    )
+    log_p, t, *arrays = residuals
+    d_log_p, dt = kl_divergence.bwd((log_p, t, log_p, t), dl, axis=axis, where=where)
+    dl = spread(dl, t.ndim, axis)
+    d_log_p = d_log_p + masked(dl * jnp.exp(log_p), axis, where)
+    dt = dt - masked(jnp.broadcast_to(dl, t.shape), axis, where)
+    return cotangents((d_log_p, dt), arrays)
 
 
 generalized_kl_divergence.defvjp(generalized_kl_divergence_fwd, generalized_kl_divergence_bwd)
 
 
-def _check_probabilities(predictions: AnyArray, targets: AnyArray, *, epsilon: Scalar = 1e-7) -> None:
-    check_same_shape(predictions, targets)
-    check_range("predictions", predictions, 0, why="they are probabilities; logarithms have kl_divergence")
-    check_range("targets", targets, 0, why="they are probabilities")
-    check_positive("epsilon", epsilon, why="it stands for probabilities of 0")
-
-
-@op(_check_probabilities)
-def kl_divergence_from_probabilities(
-    predictions: Float[Array, "*batch classes"], targets: Float[Array, "*batch classes"], *, epsilon: Scalar = 1e-7
-) -> Float[Array, "*batch"]:
-    """Kullback-Leibler divergence of clipped probabilities, l = sum_j t_j log(t_j / p_j), both within epsilon and 1.
-
-    Keras's convention: its `KLDivergence` has this value, but takes the target first. The direction is that of
-    `kl_divergence`, KL(target || prediction). What is clipped has the derivative 0.
-
-    Args:
-        predictions: p, `(..., classes)`, probabilities.
-        targets: t, probabilities, the same shape.
-        epsilon: The least probability.
-
-    Returns:
-        `(...)`.
-
-    Raises:
-        ShapeError: The shapes differ.
-        ValueError: A concrete probability is negative, or epsilon is not positive.
-
-    >>> kl_divergence_from_probabilities(jnp.array([0.9, 0.1]), jnp.array([0.5, 0.5])).round(4)
-    Array(0.5108, dtype=float32)
-
-    Source: Kullback and Leibler, "On information and sufficiency" (1951).
-    """
-    p, t = _clip(predictions, epsilon), _clip(targets, epsilon)
-    return (t * (jnp.log(t) - jnp.log(p))).sum(-1)
-
-
-def kl_divergence_from_probabilities_fwd(predictions, targets, *, epsilon=1e-7):
-    """Remember p and t."""
-    return kl_divergence_from_probabilities.plain(predictions, targets, epsilon=epsilon), (predictions, targets)
-
-
-def kl_divergence_from_probabilities_bwd(residuals, dl, *, epsilon=1e-7):
-    """Where nothing is clipped, dl/dp = -t / p, and dl/dt = log t + 1 - log p."""
-    p, t = (_clip(a, epsilon) for a in residuals)
-    dl = dl[..., None]
-    clipped = [(a <= lax.convert_element_type(epsilon, a.dtype)) | (a >= 1) for a in residuals]
-    return jnp.where(clipped[0], 0, -dl * t / p), jnp.where(clipped[1], 0, dl * (jnp.log(t) + 1 - jnp.log(p)))
-
-
-kl_divergence_from_probabilities.defvjp(kl_divergence_from_probabilities_fwd, kl_divergence_from_probabilities_bwd)
-
-
 @op(check_rows)
 def jensen_shannon_divergence(
     log_predictions: Float[Array, "*shape"],
-    targets: Float[Array, "*shape"],
+    targets: Num[Array, "*shape"],
     *,
     axis: int | tuple[int, ...] | None = -1,
     where: Array | None = None,
@@ -252,27 +201,37 @@ def jensen_shannon_divergence(
 
     Source: Lin, "Divergence measures based on the Shannon entropy" (1991).
     """
-    log_p, t = masked(log_predictions, axis, where), masked(targets, axis, where)
-    p = masked(jnp.exp(log_p), axis, where)
-    log_m = _log((p + t) / 2)
+    log_p, t = _that_count(log_predictions, targets, axis, where)
+    p, log_m = masked(jnp.exp(log_p), axis, where), _log_mean(log_p, t)
     return (p * (_finite(log_p) - log_m) + t * (_log(t) - log_m)).sum(axis) / 2
 
 
 def jensen_shannon_divergence_fwd(log_predictions, targets, *, axis=-1, where=None):
-    """Remember log p and t, both 0 for what does not count."""
+    """Remember log p and t, both 0 for what does not count, and the dtypes."""
     loss = jensen_shannon_divergence.plain(log_predictions, targets, axis=axis, where=where)
-    return loss, (masked(log_predictions, axis, where), masked(targets, axis, where))
+    return loss, _remembered(log_predictions, targets, axis, where)
 
 
 def jensen_shannon_divergence_bwd(residuals, dl, *, axis=-1, where=None):
     """What m moves by cancels, so dl/dlog p = p (log p - log m) / 2, and dl/dt = (log t - log m) / 2."""
-    log_p, t = residuals
-    p = masked(jnp.exp(log_p), axis, where)
-    half, log_m = spread(dl, t.ndim, axis) / 2, _log((p + t) / 2)
-    return half * p * (_finite(log_p) - log_m), masked(half * (_log(t) - log_m - (t == 0).astype(t.dtype)), axis, where)
+    log_p, t, *arrays = residuals
+    p, log_m = masked(jnp.exp(log_p), axis, where), _log_mean(log_p, t)
+    half = spread(dl, t.ndim, axis) / 2
+    d_log_p, dt = half * p * (_finite(log_p) - log_m), half * (_log(t) - log_m)
+    return cotangents((d_log_p, masked(dt, axis, where)), arrays)
 
 
 jensen_shannon_divergence.defvjp(jensen_shannon_divergence_fwd, jensen_shannon_divergence_bwd)
+
+
+def _that_count(log_predictions, targets, axis, where):
+    """Both in one dtype, and 0 for what does not count."""
+    return tuple(masked(a, axis, where) for a in together(log_predictions, targets))
+
+
+def _remembered(log_predictions, targets, axis, where):
+    arrays = shape_only(log_predictions), shape_only(targets)
+    return *_that_count(log_predictions, targets, axis, where), *arrays
 
 
 def _log(t):
@@ -280,23 +239,23 @@ def _log(t):
     return jnp.where(t == 0, 0, jnp.log(jnp.where(t == 0, 1, t)))
 
 
-def _where_any(t, log_p):
-    """log p, and 0 where both it is minus infinity and t is 0."""
-    return jnp.where((t == 0) & (log_p == -jnp.inf), 0, log_p)
-
-
 def _finite(log_p):
     return jnp.where(log_p == -jnp.inf, 0, log_p)
 
 
+def _log_mean(log_p, t):
+    """log((p + t) / 2), also where p is too small to be held.
+
+    Where p is 0, log t - log m is log 2 for every t; so it is where t is 0 too.
+    """
+    log_sum = jnp.where(t == 0, _finite(log_p), jnp.logaddexp(log_p, _log(t)))
+    return log_sum - math.log(2)
+
+
 def _difference(u, log_p):
-    """u - log p, and 0 where u is minus infinity."""
-    return jnp.where(u == -jnp.inf, 0, jnp.where(u == -jnp.inf, 0, u) - jnp.where(u == -jnp.inf, 0, log_p))
-
-
-def _clip(p, epsilon):
-    epsilon = lax.convert_element_type(epsilon, p.dtype)
-    return jnp.where(p >= 1, 1, jnp.where(p <= epsilon, epsilon, p))
+    """u - log p, and 0 where exp(u) is."""
+    gone = jnp.exp(u) == 0
+    return jnp.where(gone, 0, jnp.where(gone, 0, u) - jnp.where(gone, 0, log_p))
 
 
 convex_kl_divergence = generalized_kl_divergence

@@ -4,10 +4,12 @@ Dimensions: `batch` examples, `features` the last axis of embeddings, `...` any 
 """
 
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Float, Shaped
 
 from jaxnn.errors import ShapeError, values
+from jaxnn.losses._dtypes import common_dtype, cotangents, together
 from jaxnn.losses._shapes import check_same_shape
 from jaxnn.ops._op import op, shape_only
 from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
@@ -23,6 +25,9 @@ def _check_triplets(anchors: AnyArray, positives: AnyArray, negatives: AnyArray,
     degree = values(norm_degree)
     if degree is not None and not degree >= 1:
         raise ValueError(f"expected a norm_degree of at least 1, because below it there is no norm; got {degree}")
+    if degree is not None and degree == np.inf:
+        raise ValueError("expected a finite norm_degree, because the largest difference is the limit of these norms "
+                         "but none of their sums; got inf\n  hint: a degree of 20 comes near it")  # fmt: skip
 
 
 @op(_check_triplets)
@@ -42,7 +47,7 @@ def triplet_margin_loss(
         positives: p, of the same kind as the anchors; the same shape.
         negatives: n, of another kind; the same shape.
         axis: Along which the vectors lie.
-        norm_degree: q of the norm |d| = (sum_i |d_i|^q + eps)^(1/q). Differences are taken by their absolute
+        norm_degree: q of the norm |d| = (sum_i |d_i|^q + eps)^(1/q), finite. Differences are taken by their absolute
             value, which optax leaves out: for odd q its sums are not norms, for q = 2 there is no difference.
         margin: By how much the positive is to be nearer. At a loss of exactly 0 the derivative is 0.
         eps: Inside the root, so that its derivative is finite where two vectors are equal; PyTorch adds
@@ -53,7 +58,7 @@ def triplet_margin_loss(
 
     Raises:
         ShapeError: The three shapes differ.
-        ValueError: A concrete `norm_degree` is below 1.
+        ValueError: A concrete `norm_degree` is below 1 or infinite.
 
     >>> a, p, n = jnp.array([[0.0, 0.0]]), jnp.array([[0.3, 0.4]]), jnp.array([[0.6, 0.8]])
     >>> triplet_margin_loss(a, p, n).round(4)
@@ -62,9 +67,11 @@ def triplet_margin_loss(
     Source: Schroff, Kalenichenko and Philbin, "FaceNet" (2015); Balntas et al., "Learning local feature descriptors
     with triplets" (2016); the name and the value are optax's.
     """
-    near, far = (_distance(_wide(anchors) - _wide(b), axis, norm_degree, eps) for b in (positives, negatives))
+    a, p, n = _wide(anchors, positives, negatives)
+    near, far = (_distance(a - b, axis, norm_degree, eps) for b in (p, n))
     l = near - far + jnp.asarray(margin, near.dtype)
-    return jnp.where(l > 0, l, lax.stop_gradient(jnp.maximum(l, 0))).astype(anchors.dtype)
+    l = jnp.where(l > 0, l, lax.stop_gradient(jnp.maximum(l, 0)))
+    return l.astype(common_dtype(anchors, positives, negatives))
 
 
 def triplet_margin_loss_fwd(anchors, positives, negatives, axis=-1, norm_degree=2, margin=1.0, eps=1e-6):
@@ -77,10 +84,11 @@ def triplet_margin_loss_fwd(anchors, positives, negatives, axis=-1, norm_degree=
 def triplet_margin_loss_bwd(residuals, dl, axis=-1, norm_degree=2, margin=1.0, eps=1e-6):
     """d|d|/dd_i = sign(d_i) (|d_i| / |d|)^(q - 1); a gets both slopes, p and n the negative of theirs."""
     del margin
-    a, p, n, positive = residuals
-    dl = jnp.expand_dims(jnp.where(positive, dl, 0).astype(accumulator_dtype(a.dtype)), axis)
-    d_near, d_far = (dl * _slope(_wide(a) - _wide(b), axis, norm_degree, eps) for b in (p, n))
-    return (d_near - d_far).astype(a.dtype), -d_near.astype(p.dtype), d_far.astype(n.dtype)
+    *arrays, positive = residuals
+    a, p, n = _wide(*arrays)
+    dl = jnp.expand_dims(jnp.where(positive, dl, 0).astype(a.dtype), axis)
+    d_near, d_far = (dl * _slope(a - b, axis, norm_degree, eps) for b in (p, n))
+    return cotangents((d_near - d_far, -d_near, d_far), arrays)
 
 
 triplet_margin_loss.defvjp(triplet_margin_loss_fwd, triplet_margin_loss_bwd)
@@ -127,24 +135,24 @@ def contrastive_loss(
 
     Source: Hadsell, Chopra and LeCun, "Dimensionality reduction by learning an invariant mapping" (2006).
     """
-    d = _wide(first) - _wide(second)
+    d = _difference(first, second)
     room = jnp.asarray(margin, d.dtype) - _distance(d, -1, 2, 0.0)
     room = jnp.where(room > 0, room, lax.stop_gradient(jnp.maximum(room, 0)))
-    return jnp.where(same != 0, (d * d).sum(-1), room * room).astype(first.dtype)
+    return jnp.where(same != 0, (d * d).sum(-1), room * room).astype(common_dtype(first, second))
 
 
 def contrastive_loss_fwd(first, second, same, *, margin=1.0):
-    """Remember the difference d = a - b, and which pairs are alike."""
+    """Remember the difference d = a - b, which pairs are alike, and the dtypes."""
     l = contrastive_loss.plain(first, second, same, margin=margin)
-    return l, (shape_only(first), shape_only(second), _wide(first) - _wide(second), same)
+    return l, (_difference(first, second), same, shape_only(first), shape_only(second))
 
 
 def contrastive_loss_bwd(residuals, dl, *, margin=1.0):
     """da = 2 d dl for what is alike, and -2 max(0, margin - D) d / D dl for what is not; db = -da."""
-    first, second, d, same = residuals
+    d, same, *arrays = residuals
     room = jnp.maximum(jnp.asarray(margin, d.dtype) - _distance(d, -1, 2, 0.0), 0)[..., None]
     da = 2 * jnp.where(same[..., None] != 0, d, -room * _slope(d, -1, 2, 0.0)) * dl[..., None].astype(d.dtype)
-    return da.astype(first.dtype), -da.astype(second.dtype), None
+    return *cotangents((da, -da), arrays), None
 
 
 contrastive_loss.defvjp(contrastive_loss_fwd, contrastive_loss_bwd)
@@ -220,15 +228,28 @@ def ntxent_bwd(residuals, dl, temperature=0.07):
 ntxent.defvjp(ntxent_fwd, ntxent_bwd)
 
 
-def _wide(x):
-    return x.astype(accumulator_dtype(x.dtype))
+def _wide(*arrays):
+    """The arrays in one dtype, float32 at least."""
+    return [a.astype(accumulator_dtype(a.dtype)) for a in together(*arrays)]
+
+
+def _difference(first, second):
+    a, b = _wide(first, second)
+    return a - b
 
 
 def _distance(d, axis, degree, eps):
-    """(sum |d|^q + eps)^(1/q), of which the derivative at 0 is 0."""
+    """(sum |d|^q + eps)^(1/q), of which the derivative at 0 is 0.
+
+    The largest is divided out before, so that no power overflows; the result does not depend on what is divided by.
+    """
     q = jnp.asarray(degree, d.dtype)
-    total = (jnp.abs(jnp.where(d == 0, 0, d)) ** q).sum(axis) + jnp.asarray(eps, d.dtype)
-    return jnp.where(total == 0, 0, jnp.where(total == 0, 1, total) ** (1 / q))
+    size, root = jnp.abs(jnp.where(d == 0, 0, d)), jnp.asarray(eps, d.dtype) ** (1 / q)
+    largest = lax.stop_gradient(jnp.maximum(size.max(axis, keepdims=True, initial=0), root))
+    largest = jnp.where((largest > 0) & jnp.isfinite(largest), largest, 1)
+    total = ((size / largest) ** q).sum(axis, keepdims=True) + (root / largest) ** q
+    distance = largest * jnp.where(total == 0, 0, jnp.where(total == 0, 1, total) ** (1 / q))
+    return distance.squeeze(axis)
 
 
 def _slope(d, axis, degree, eps):
@@ -241,7 +262,7 @@ def _slope(d, axis, degree, eps):
 def _compared(e, labels, temperature):
     """Directions, lengths, cosines over the temperature, and which pairs are positive and which negative."""
     floor = jnp.finfo(e.dtype).eps
-    e = _wide(e)
+    (e,) = _wide(e)
     floor = jnp.asarray(floor, e.dtype)
     square = (e * e).sum(-1, keepdims=True)
     free = square > floor

@@ -8,8 +8,10 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Bool, Float, Integer, Num
 
-from jaxnn.losses._binary import check_binary, cross_entropy_of_logits, of_labels
-from jaxnn.losses._categorical import check_integer_labels, check_rows, softmax_cross_entropy
+from jaxnn.losses._binary import check_binary, cross_entropy_of_logits
+from jaxnn.losses._categorical import check_rows, softmax_cross_entropy
+from jaxnn.losses._dtypes import cotangent, cotangents, together
+from jaxnn.losses._integer_labels import check_integer_labels
 from jaxnn.losses._log_probabilities import axes_of, log_softmax, masked, missing, number, onehot, spread
 from jaxnn.losses._shapes import check_class_weights, check_range
 from jaxnn.ops._op import op
@@ -52,8 +54,9 @@ def sigmoid_focal_loss(
     optax's.
     """
     t = labels.astype(logits.dtype)
-    p, n = lax.logistic(logits), lax.logistic(-logits)
-    return _balance(t, alpha) * _power((1 - t) * p + t * n, gamma) * cross_entropy_of_logits(logits, t)
+    z = jnp.where(jnp.isinf(logits), lax.stop_gradient(logits), logits)  # there the sigmoid has the slope 0
+    q = (1 - t) * lax.logistic(z) + t * lax.logistic(-z)
+    return _balance(t, alpha) * _power(q, gamma) * cross_entropy_of_logits(logits, t)
 
 
 def sigmoid_focal_loss_fwd(logits, labels, *, alpha=None, gamma=2.0):
@@ -76,7 +79,7 @@ def sigmoid_focal_loss_bwd(residuals, dl, *, alpha=None, gamma=2.0):
     steep = jnp.where(p * n == 0, 0, df * c)
     dz = dl * a * (steep * (1 - 2 * t) * p * n + f * (p - t))
     da = 0 if alpha is None else 2 * number(alpha, z) - 1
-    return dz, of_labels(dl * (da * f * c + a * (df * (n - p) * c - f * z)), labels)
+    return dz, cotangent(dl * (da * f * c + a * (df * (n - p) * c - f * z)), labels)
 
 
 sigmoid_focal_loss.defvjp(sigmoid_focal_loss_fwd, sigmoid_focal_loss_bwd)
@@ -149,7 +152,7 @@ softmax_focal_loss.defvjp(softmax_focal_loss_fwd, softmax_focal_loss_bwd)
 @op(check_rows)
 def poly_loss_cross_entropy(
     logits: Float[Array, "*shape"],
-    labels: Float[Array, "*shape"],
+    labels: Num[Array, "*shape"],
     *,
     epsilon: Scalar = 2.0,
     axis: int | tuple[int, ...] | None = -1,
@@ -161,7 +164,7 @@ def poly_loss_cross_entropy(
 
     Args:
         logits: z, `(..., classes)`, any real numbers; p = softmax(z).
-        labels: t, one-hot or any probabilities, `(..., classes)`.
+        labels: t, one-hot or any probabilities, `(..., classes)`; integers have no derivative.
         epsilon: What is added; the paper has 2 for pictures and -1 for detection. May be swept.
         axis: The axis or axes of classes, None for all.
         where: Which classes are summed over, `(..., classes)`, or which examples count, `(...)`; a mask.
@@ -178,25 +181,27 @@ def poly_loss_cross_entropy(
 
     Source: Leng et al., "PolyLoss" (2022); the name, the signature and the value are optax's.
     """
-    epsilon = number(epsilon, logits)
-    t, log_p = masked(labels, axis, where), log_softmax(logits, axis, where)
+    z, t = together(logits, labels)
+    epsilon = number(epsilon, z)
+    t, log_p = masked(t, axis, where), log_softmax(z, axis, where)
     return (t * (epsilon * (1 - jnp.exp(log_p)) - log_p)).sum(axis)
 
 
 def poly_loss_cross_entropy_fwd(logits, labels, *, epsilon=2.0, axis=-1, where=None):
-    """Remember log p and t, both 0 for what does not count."""
+    """Remember what the cross-entropy does: log p and t, both 0 for what does not count."""
     loss = poly_loss_cross_entropy.plain(logits, labels, epsilon=epsilon, axis=axis, where=where)
     return loss, softmax_cross_entropy.fwd(logits, labels, axis=axis, where=where)[1]
 
 
 def poly_loss_cross_entropy_bwd(residuals, dl, *, epsilon=2.0, axis=-1, where=None):
     """To the cross-entropy's dz, dp_j / dz_k = p_j ([j = k] - p_k) adds -dl epsilon p_k (t_k - sum_j t_j p_j)."""
-    log_p, t = residuals
-    dz, dt = softmax_cross_entropy.bwd(residuals, dl, axis=axis, where=where)
+    log_p, t, logits, labels = residuals
+    dz, dt = softmax_cross_entropy.bwd((log_p, t, log_p, t), dl, axis=axis, where=where)
     d_p = spread(dl, t.ndim, axis) * number(epsilon, t)
     p = jnp.exp(log_p)
     more = d_p * p * (t - (t * p).sum(axes_of(axis, t.ndim), keepdims=True))
-    return dz - masked(more, axis, where), dt + masked(d_p * (1 - p), axis, where)
+    dz, dt = dz - masked(more, axis, where), dt + masked(d_p * (1 - p), axis, where)
+    return cotangents((dz, dt), (logits, labels))
 
 
 poly_loss_cross_entropy.defvjp(poly_loss_cross_entropy_fwd, poly_loss_cross_entropy_bwd)
@@ -231,4 +236,5 @@ def _of_label(log_p, labels, class_weights):
 
 def _softmax_focal(log_p, labels, class_weights, gamma):
     w, q, log_label = _of_label(log_p, labels, class_weights)
+    q = jnp.where(log_label == -jnp.inf, lax.stop_gradient(q), q)  # it moves by p_label, which is 0
     return -w * _power(q, gamma) * log_label + missing(labels, log_p)

@@ -9,8 +9,10 @@ Dimensions: `shape` any shape, of which the first axis is that of examples.
 import math
 
 import jax.numpy as jnp
-from jaxtyping import Float
+from jax import lax
+from jaxtyping import Float, Num
 
+from jaxnn.losses._dtypes import cotangents, together
 from jaxnn.losses._shapes import check_positive, check_range, check_same_shape
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array
@@ -28,14 +30,14 @@ def _check_poisson(rates: AnyArray, targets: AnyArray, *, full: bool = False) ->
 
 @op(_check_poisson)
 def poisson_nll(
-    rates: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, full: bool = False
+    rates: Float[Array, "*shape"], targets: Num[Array, "*shape"], *, full: bool = False
 ) -> Float[Array, "*shape"]:
     """Poisson loss from a rate, l = r - y log r, without the term log y!; smallest at r = y.
 
     Args:
         rates: r, above 0, any shape; at 0 the loss is infinite unless y is 0. Keras adds 1e-7 to r in the
             logarithm, PyTorch 1e-8.
-        targets: y, counts as floats, the same shape.
+        targets: y, counts, the same shape; integers have no derivative.
         full: Whether log y! is added, for y > 1 by Stirling's formula y log y - y + log(2 pi y) / 2, as in PyTorch.
 
     Raises:
@@ -47,8 +49,8 @@ def poisson_nll(
 
     Source: Poisson (1837); as a loss, Nelder and Wedderburn, "Generalized linear models" (1972).
     """
-    y_log_r = targets * jnp.log(_filled(rates, targets == 0, 1))
-    return rates - y_log_r + _stirling(targets, full)
+    r, y = together(rates, targets)
+    return r - y * _log_rate(r, y) + _stirling(y, full)
 
 
 def poisson_nll_fwd(rates, targets, *, full=False):
@@ -58,9 +60,9 @@ def poisson_nll_fwd(rates, targets, *, full=False):
 
 def poisson_nll_bwd(residuals, dl, *, full=False):
     """dl/dr = 1 - y / r, and dl/dy = -log r, to which log y! adds log y + 1 / (2 y)."""
-    r, y = residuals
-    r = _filled(r, y == 0, 1)
-    return dl * (1 - y / r), dl * (_slope_of_stirling(y, full) - jnp.log(r))
+    r, y = together(*residuals)
+    dr, dy = dl * (1 - y / jnp.where((r == 0) & (y == 0), 1, r)), dl * (_slope_of_stirling(y, full) - _log_rate(r, y))
+    return cotangents((dr, dy), residuals)
 
 
 poisson_nll.defvjp(poisson_nll_fwd, poisson_nll_bwd)
@@ -68,7 +70,7 @@ poisson_nll.defvjp(poisson_nll_fwd, poisson_nll_bwd)
 
 @op(_check_counts)
 def poisson_nll_from_log_rate(
-    log_rates: Float[Array, "*shape"], targets: Float[Array, "*shape"], *, full: bool = False
+    log_rates: Float[Array, "*shape"], targets: Num[Array, "*shape"], *, full: bool = False
 ) -> Float[Array, "*shape"]:
     """Poisson loss from the logarithm of a rate, l = exp(z) - y z, without the term log y!; smallest at z = log y.
 
@@ -77,7 +79,7 @@ def poisson_nll_from_log_rate(
 
     Args:
         log_rates: z, any shape, any real numbers.
-        targets: y, counts as floats, the same shape.
+        targets: y, counts, the same shape; integers have no derivative.
         full: Whether log y! is added, for y > 1 by Stirling's formula y log y - y + log(2 pi y) / 2, as in PyTorch.
 
     Raises:
@@ -89,8 +91,8 @@ def poisson_nll_from_log_rate(
 
     Source: Nelder and Wedderburn, "Generalized linear models" (1972).
     """
-    y_z = targets * _filled(log_rates, (targets == 0) & jnp.isinf(log_rates), 0)
-    return jnp.exp(log_rates) - y_z + _stirling(targets, full)
+    z, y = together(log_rates, targets)
+    return jnp.exp(z) - y * _bounded(z, y) + _stirling(y, full)
 
 
 def poisson_nll_from_log_rate_fwd(log_rates, targets, *, full=False):
@@ -100,8 +102,8 @@ def poisson_nll_from_log_rate_fwd(log_rates, targets, *, full=False):
 
 def poisson_nll_from_log_rate_bwd(residuals, dl, *, full=False):
     """dl/dz = exp(z) - y, and dl/dy = -z, to which log y! adds log y + 1 / (2 y)."""
-    z, y = residuals
-    return dl * (jnp.exp(z) - y), dl * (_slope_of_stirling(y, full) - z)
+    z, y = together(*residuals)
+    return cotangents((dl * (jnp.exp(z) - y), dl * (_slope_of_stirling(y, full) - _bounded(z, y))), residuals)
 
 
 poisson_nll_from_log_rate.defvjp(poisson_nll_from_log_rate_fwd, poisson_nll_from_log_rate_bwd)
@@ -114,14 +116,14 @@ def _check_gamma(means: AnyArray, targets: AnyArray) -> None:
 
 
 @op(_check_gamma)
-def gamma_nll(means: Float[Array, "*shape"], targets: Float[Array, "*shape"]) -> Float[Array, "*shape"]:
+def gamma_nll(means: Float[Array, "*shape"], targets: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Gamma loss from a mean, l = log m + y / m: times its shape, and up to what holds no m; smallest at m = y.
 
     For positive numbers whose spread grows with their mean.
 
     Args:
         means: m, above 0, any shape.
-        targets: y, positive numbers, the same shape.
+        targets: y, positive numbers, the same shape; integers have no derivative.
 
     Raises:
         ShapeError: The shapes differ.
@@ -132,18 +134,20 @@ def gamma_nll(means: Float[Array, "*shape"], targets: Float[Array, "*shape"]) ->
 
     Source: Nelder and Wedderburn, "Generalized linear models" (1972).
     """
-    return jnp.log(means) + targets / means
+    m, y = together(means, targets)
+    # Where y is 0 no m changes y / m, but JAX's derivative has an m^2 in it, which may be 0 though m is not.
+    return jnp.log(m) + y / jnp.where(y == 0, lax.stop_gradient(m), m)
 
 
 def gamma_nll_fwd(means, targets):
     """Remember m and y."""
-    return jnp.log(means) + targets / means, (means, targets)
+    return gamma_nll.plain(means, targets), (means, targets)
 
 
 def gamma_nll_bwd(residuals, dl):
     """dl/dm = (1 - y / m) / m, and dl/dy = 1 / m."""
-    m, y = residuals
-    return dl * (1 - y / m) / m, dl / m
+    m, y = together(*residuals)
+    return cotangents((dl * (1 - y / m) / m, dl / m), residuals)
 
 
 gamma_nll.defvjp(gamma_nll_fwd, gamma_nll_bwd)
@@ -155,16 +159,14 @@ def _check_log_gamma(log_means: AnyArray, targets: AnyArray) -> None:
 
 
 @op(_check_log_gamma)
-def gamma_nll_from_log_mean(
-    log_means: Float[Array, "*shape"], targets: Float[Array, "*shape"]
-) -> Float[Array, "*shape"]:
+def gamma_nll_from_log_mean(log_means: Float[Array, "*shape"], targets: Num[Array, "*shape"]) -> Float[Array, "*shape"]:
     """Gamma loss from the logarithm of a mean, l = z + y exp(-z), as `gamma_nll`; smallest at z = log y.
 
     A model's output may be any number, so this is what to train with. The loss is infinite where exp(-z) is.
 
     Args:
         log_means: z, any shape, any real numbers.
-        targets: y, positive numbers, the same shape.
+        targets: y, positive numbers, the same shape; integers have no derivative.
 
     Raises:
         ShapeError: The shapes differ.
@@ -175,31 +177,47 @@ def gamma_nll_from_log_mean(
 
     Source: Nelder and Wedderburn, "Generalized linear models" (1972).
     """
-    return log_means + _scaled(targets, log_means)
+    z, y = together(log_means, targets)
+    return z + times_exp(y, -z)
 
 
 def gamma_nll_from_log_mean_fwd(log_means, targets):
     """Remember z and y."""
-    return log_means + _scaled(targets, log_means), (log_means, targets)
+    return gamma_nll_from_log_mean.plain(log_means, targets), (log_means, targets)
 
 
 def gamma_nll_from_log_mean_bwd(residuals, dl):
     """dl/dz = 1 - y exp(-z), and dl/dy = exp(-z)."""
-    z, y = residuals
-    return dl * (1 - _scaled(y, z)), dl * jnp.exp(-z)
+    z, y = together(*residuals)
+    return cotangents((dl * (1 - times_exp(y, -z)), dl * _exp_beside(y, -z)), residuals)
 
 
 gamma_nll_from_log_mean.defvjp(gamma_nll_from_log_mean_fwd, gamma_nll_from_log_mean_bwd)
 
 
-def _scaled(y, z):
-    """y exp(-z), and 0 where y is, even where the other is infinite."""
-    return jnp.where(y == 0, y, y * jnp.exp(jnp.where(y == 0, 0, -z)))
+def times_exp(a: Array, z: Array) -> Array:
+    """Return a exp(z), and 0 where a is, even where the exponential overflows.
+
+    >>> times_exp(jnp.array([0.0, 2.0]), jnp.array([1e4, 0.0]))
+    Array([0., 2.], dtype=float32)
+    """
+    return a * _exp_beside(a, z)
 
 
-def _filled(x, missing, value):
-    """x, with the value in place of what would spoil a derivative."""
-    return jnp.where(missing, value, x)
+def _exp_beside(a, z):
+    """exp(z), and the largest number where it overflows and a is 0."""
+    lost = (a == 0) & jnp.isinf(jnp.exp(z))
+    return jnp.where(lost, jnp.finfo(z.dtype).max, jnp.exp(jnp.where(lost, 0, z)))
+
+
+def _log_rate(r, y):
+    """log r, and 0 where that times y is to be 0, or is nothing beside r."""
+    return jnp.log(jnp.where(((r == 0) & (y == 0)) | (r == jnp.inf), 1, r))
+
+
+def _bounded(z, y):
+    """z, and 0 where that times y is to be 0, or is nothing beside exp(z)."""
+    return jnp.where(((z == -jnp.inf) & (y == 0)) | (z == jnp.inf), 0, z)
 
 
 def _stirling(y, full):

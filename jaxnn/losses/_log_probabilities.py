@@ -63,13 +63,32 @@ def log_softmax(logits: Array, axis: int | tuple[int, ...] | None = -1, where: A
     return jnp.where(counts, shifted - jnp.log(jnp.where(some, total, 1)), 0)
 
 
+def counted_beside(c, x):
+    """Return x, and 0 where it is infinite and c is 0: what c x is made of."""
+    return jnp.where((c == 0) & jnp.isinf(x), 0, x)
+
+
+def times(c, x):
+    """Return c x with 0 infinity = 0.
+
+    >>> times(jnp.array([0.0, 0.5]), jnp.array([jnp.inf, jnp.inf]))
+    Array([ 0., inf], dtype=float32)
+    """
+    return c * counted_beside(c, x)
+
+
 def times_log(t, log_p):
     """Return t log p with 0 log 0 = 0.
 
     >>> times_log(jnp.array([0.0, 0.5]), jnp.array([-jnp.inf, -2.0]))
     Array([ 0., -1.], dtype=float32)
     """
-    return t * jnp.where((t == 0) & (log_p == -jnp.inf), 0, log_p)
+    return t * where_any(t, log_p)
+
+
+def where_any(t, log_p):
+    """Return log p, and 0 where it is minus infinity and t is 0."""
+    return jnp.where((t == 0) & (log_p == -jnp.inf), 0, log_p)
 
 
 def classes_last(a, axis):

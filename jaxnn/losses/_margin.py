@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from jaxnn.errors import values
+from jaxnn.losses._dtypes import cotangents, together
 from jaxnn.losses._shapes import check_same_shape
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array
@@ -60,9 +61,9 @@ def hinge_loss_fwd(predictor_outputs, targets):
 
 def hinge_loss_bwd(residuals, dl):
     """Where t s < 1, dl/ds = -t and dl/dt = -s; elsewhere both are 0."""
-    s, t = residuals
+    s, t = together(*residuals)
     dl = jnp.where(_shortfall(s, t) > 0, dl, 0)
-    return -dl * t.astype(s.dtype), if_floating(t, -dl * s)
+    return cotangents((-dl * t, -dl * s), residuals)
 
 
 hinge_loss.defvjp(hinge_loss_fwd, hinge_loss_bwd)
@@ -131,7 +132,7 @@ def perceptron_loss(predictor_outputs: Float[Array, "*shape"], targets: Num[Arra
 
     Source: Rosenblatt, "The perceptron" (1958); the name and the value are optax's.
     """
-    wrong = -predictor_outputs * _signs(predictor_outputs, targets)
+    wrong = -_margin(predictor_outputs, targets)
     return jnp.where(wrong >= 0, wrong, or_nan(wrong))
 
 
@@ -142,29 +143,24 @@ def perceptron_loss_fwd(predictor_outputs, targets):
 
 def perceptron_loss_bwd(residuals, dl):
     """Where t s <= 0, dl/ds = -t and dl/dt = -s; elsewhere both are 0."""
-    s, t = residuals
-    dl = jnp.where(-s * _signs(s, t) >= 0, dl, 0)
-    return -dl * t.astype(s.dtype), if_floating(t, -dl * s)
+    s, t = together(*residuals)
+    dl = jnp.where(_margin(s, t) <= 0, dl, 0)
+    return cotangents((-dl * t, -dl * s), residuals)
 
 
 perceptron_loss.defvjp(perceptron_loss_fwd, perceptron_loss_bwd)
 
 
-def _signs(s, t):
-    """The targets in the dtype of the scores, and NaN for 0."""
-    t = t.astype(s.dtype)
-    return jnp.where(t == 0, jnp.nan, t)
+def _margin(s, t):
+    """The score times its sign, and NaN where that is 0."""
+    s, t = together(s, t)
+    return s * jnp.where(t == 0, jnp.nan, t)
 
 
 def _shortfall(s, t):
-    return 1 - s * _signs(s, t)
+    return 1 - _margin(s, t)
 
 
 def or_nan(x):
     """Return 0, or NaN where x is."""
     return jnp.where(jnp.isnan(x), x, 0)
-
-
-def if_floating(t, dt):
-    """Return the cotangent of targets, `None` if they are integers."""
-    return dt.astype(t.dtype) if jnp.issubdtype(t.dtype, jnp.floating) else None

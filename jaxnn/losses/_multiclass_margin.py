@@ -7,8 +7,10 @@ import jax.numpy as jnp
 from jaxtyping import Float, Integer, Num
 
 from jaxnn.errors import ShapeError, values
-from jaxnn.losses._margin import if_floating, or_nan
-from jaxnn.losses._shapes import check_same_shape
+from jaxnn.losses._dtypes import cotangents, together
+from jaxnn.losses._log_probabilities import counted_beside, missing, number, onehot, times
+from jaxnn.losses._margin import or_nan
+from jaxnn.losses._shapes import check_integer, check_same_shape
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array, Scalar
 
@@ -21,9 +23,7 @@ def check_classes(scores: AnyArray, labels: AnyArray, **_) -> None:
             why=f"scores are {tuple(scores.shape)}, with the classes last",
             got=tuple(labels.shape),
         )
-    if not jnp.issubdtype(labels.dtype, jnp.integer):
-        raise TypeError(f"expected integer labels, because they count classes; got {labels.dtype}\n"
-                        "  hint: labels.astype(int)")  # fmt: skip
+    check_integer(labels)
     seen = values(labels)
     if seen is not None and seen.size and (seen.min() < 0 or seen.max() >= scores.shape[-1]):
         raise ValueError(
@@ -99,8 +99,8 @@ def multiclass_perceptron_loss(
     Source: Collins, "Discriminative training methods for hidden Markov models" (2002); the name and the value are
     optax's.
     """
-    best, chosen = scores.max(-1), _onehot(labels, scores)
-    return best - jnp.where(chosen, scores, 0).sum(-1) + _missing(chosen, scores)
+    best, true = scores.max(-1), jnp.where(onehot(labels, scores), scores, 0).sum(-1)
+    return jnp.where(_both_infinite(best, true), 0, best - true) + missing(labels, scores)
 
 
 def multiclass_perceptron_loss_fwd(scores, labels):
@@ -111,7 +111,9 @@ def multiclass_perceptron_loss_fwd(scores, labels):
 def multiclass_perceptron_loss_bwd(residuals, dl):
     """ds_j = dl (share_j - [j = y]), where the k classes with the largest score share 1, each 1/k."""
     s, y = residuals
-    return dl[..., None] * (_shares(s) - _onehot(y, s).astype(s.dtype)), None
+    chosen = onehot(y, s)
+    dl = jnp.where(_both_infinite(s.max(-1), jnp.where(chosen, s, 0).sum(-1)), 0, dl)
+    return dl[..., None] * (_shares(s) - chosen.astype(s.dtype)), None
 
 
 multiclass_perceptron_loss.defvjp(multiclass_perceptron_loss_fwd, multiclass_perceptron_loss_bwd)
@@ -152,9 +154,9 @@ def categorical_hinge_loss(
     Source: Weston and Watkins, "Support vector machines for multi-class pattern recognition" (1999), for margins
     between classes; the form is Keras's.
     """
-    t, missing = _rows(scores, target)
-    shortfall = jnp.asarray(margin, scores.dtype) + ((1 - t) * scores).max(-1) - (t * scores).sum(-1)
-    return jnp.where(shortfall > 0, shortfall, or_nan(shortfall)) + missing
+    s, t, mark = _rows(scores, target)
+    shortfall = number(margin, s) + times(1 - t, s).max(-1) - times(t, s).sum(-1)
+    return jnp.where(shortfall > 0, shortfall, or_nan(shortfall)) + mark
 
 
 def categorical_hinge_loss_fwd(scores, target, *, margin=1.0):
@@ -166,36 +168,31 @@ def categorical_hinge_loss_fwd(scores, target, *, margin=1.0):
 def categorical_hinge_loss_bwd(residuals, dl, *, margin=1.0):
     """With the winners' share of the maximum: ds = dl (share (1 - t) - t), and dl/dt = -s (share + 1)."""
     del margin
-    s, target, positive = residuals
-    t, _ = _rows(s, target)
+    scores, target, positive = residuals
+    s, t, _ = _rows(scores, target)
     dl = jnp.where(positive, dl, 0)[..., None]
-    share = _shares((1 - t) * s)
-    return dl * (share * (1 - t) - t), if_floating(target, -dl * s * (share + 1))
+    share = _shares(times(1 - t, s))
+    ds, dt = dl * (share * (1 - t) - t), -dl * (share * counted_beside(1 - t, s) + counted_beside(t, s))
+    return cotangents((ds, dt), (scores, target))
 
 
 categorical_hinge_loss.defvjp(categorical_hinge_loss_fwd, categorical_hinge_loss_bwd)
 
 
-def _onehot(labels, like):
-    return labels.astype(jnp.int32)[..., None] == jnp.arange(like.shape[-1], dtype=jnp.int32).reshape(
-        (1,) * labels.ndim + (-1,)
-    )
-
-
-def _missing(chosen, like):
-    return jnp.where(chosen.any(-1), 0, jnp.nan).astype(like.dtype)
-
-
 def _with_margin(scores, labels):
-    return scores + 1 - _onehot(labels, scores).astype(scores.dtype)
+    return scores + 1 - onehot(labels, scores).astype(scores.dtype)
+
+
+def _both_infinite(best, true):
+    """Where the true score is infinite and the best, and the loss 0."""
+    return jnp.isinf(best) & (best == true)
 
 
 def _rows(scores, target):
-    """One-hot rows of the target, and NaN for each label that is out of range."""
+    """The scores and one-hot rows of the target in one dtype, and NaN for each label that is out of range."""
     if jnp.issubdtype(target.dtype, jnp.integer):
-        chosen = _onehot(target, scores)
-        return chosen.astype(scores.dtype), _missing(chosen, scores)
-    return target, jnp.zeros((), scores.dtype)
+        return scores, onehot(target, scores).astype(scores.dtype), missing(target, scores)
+    return *together(scores, target), 0
 
 
 def _shares(s):

@@ -37,17 +37,17 @@ def l1_penalty(w: Float[Array, "..."], *, strength: Scalar) -> Float[Array, ""]:
 
     Source: Tibshirani, "Regression shrinkage and selection via the lasso" (1996).
     """
-    return elastic_net_penalty(w, l1=strength)
+    return _absolute(w, strength).astype(w.dtype)
 
 
 def l1_penalty_fwd(w, *, strength):
     """Remember w."""
-    return elastic_net_penalty.fwd(w, l1=strength)
+    return l1_penalty.plain(w, strength=strength), w
 
 
 def l1_penalty_bwd(w, d, *, strength):
     """dw = d strength sign(w)."""
-    return elastic_net_penalty.bwd(w, d, l1=strength)
+    return (d * jnp.asarray(strength, w.dtype) * jnp.sign(w),)
 
 
 l1_penalty.defvjp(l1_penalty_fwd, l1_penalty_bwd)
@@ -72,17 +72,17 @@ def l2_penalty(w: Float[Array, "..."], *, strength: Scalar) -> Float[Array, ""]:
 
     Source: Hoerl and Kennard, "Ridge regression" (1970).
     """
-    return elastic_net_penalty(w, l2=strength)
+    return _squares(w, strength).astype(w.dtype)
 
 
 def l2_penalty_fwd(w, *, strength):
     """Remember w."""
-    return elastic_net_penalty.fwd(w, l2=strength)
+    return l2_penalty.plain(w, strength=strength), w
 
 
 def l2_penalty_bwd(w, d, *, strength):
     """dw = 2 d strength w."""
-    return elastic_net_penalty.bwd(w, d, l2=strength)
+    return (2 * d * jnp.asarray(strength, w.dtype) * w,)
 
 
 l2_penalty.defvjp(l2_penalty_fwd, l2_penalty_bwd)
@@ -105,9 +105,7 @@ def elastic_net_penalty(w: Float[Array, "..."], *, l1: Scalar = 0.0, l2: Scalar 
 
     Source: Zou and Hastie, "Regularization and variable selection via the elastic net" (2005).
     """
-    x = w.astype(accumulator_dtype(w.dtype))
-    l1, l2 = jnp.asarray(l1, x.dtype), jnp.asarray(l2, x.dtype)
-    return (l1 * jnp.abs(jnp.where(x == 0, 0, x)).sum() + l2 * (x * x).sum()).astype(w.dtype)
+    return (_absolute(w, l1) + _squares(w, l2)).astype(w.dtype)
 
 
 def elastic_net_penalty_fwd(w, *, l1=0.0, l2=0.0):
@@ -122,6 +120,16 @@ def elastic_net_penalty_bwd(w, d, *, l1=0.0, l2=0.0):
 
 
 elastic_net_penalty.defvjp(elastic_net_penalty_fwd, elastic_net_penalty_bwd)
+
+
+def _absolute(w, strength):
+    x = w.astype(accumulator_dtype(w.dtype))
+    return jnp.asarray(strength, x.dtype) * jnp.abs(jnp.where(x == 0, 0, x)).sum()
+
+
+def _squares(w, strength):
+    x = w.astype(accumulator_dtype(w.dtype))
+    return jnp.asarray(strength, x.dtype) * (x * x).sum()
 
 
 def _check_threshold(w: Any, *, threshold: Scalar) -> None:

@@ -11,6 +11,8 @@ from jax import lax
 from jaxtyping import Float, Num
 
 from jaxnn.errors import ShapeError
+from jaxnn.losses._dtypes import cotangent
+from jaxnn.losses._log_probabilities import times_log, where_any
 from jaxnn.losses._shapes import check_same_shape
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array, accumulator_dtype
@@ -62,7 +64,7 @@ def ranking_softmax_loss(
     Source: Cao et al., "Learning to rank: from pairwise approach to listwise approach" (2007); the name and the
     value are optax's.
     """
-    l = -(_relevance(logits, labels, where, weights) * _log_softmax(logits, where)).sum(-1)
+    l = -times_log(_relevance(logits, labels, where, weights), _log_softmax(logits, where)).sum(-1)
     if reduce_fn is not None:
         l = l.sum()
         l = l / _count(where, logits).astype(l.dtype) if reduce_fn is jnp.mean else l
@@ -85,10 +87,9 @@ def ranking_softmax_loss_bwd(residuals, dl, *, where=None, weights=None, reduce_
     dl = dl if reduce_fn is not None else dl[..., None]
     p = jnp.exp(log_p) if where is None else jnp.where(where.astype(bool), jnp.exp(log_p), 0)
     ds = dl * (p * y.sum(-1, keepdims=True) - y)
-    if not jnp.issubdtype(labels.dtype, jnp.floating):
-        return ds.astype(logits.dtype), None
-    dy = -dl * log_p if weights is None else -dl * weights.astype(dl.dtype) * log_p
-    return ds.astype(logits.dtype), dy.astype(labels.dtype)
+    dy = -dl * where_any(y, log_p)
+    dy = dy if weights is None else dy * weights.astype(dl.dtype)
+    return ds.astype(logits.dtype), cotangent(dy, labels)
 
 
 ranking_softmax_loss.defvjp(ranking_softmax_loss_fwd, ranking_softmax_loss_bwd)

@@ -1,22 +1,23 @@
 """Losses of numbers: how far a prediction is from its target.
 
 Dimensions: `shape` any shape, of which the first axis is that of examples. A target of None stands for zeros, as in
-optax. What is remembered is the error e, and, as an array of no elements, whether there was a target.
+optax. What is remembered is the error e, and arrays of no elements that have the dtypes of both.
 """
 
 import math
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
+from jaxnn.losses._dtypes import cotangents, together
 from jaxnn.losses._shapes import check_positive, check_same_shape
 from jaxnn.ops._op import op, shape_only
 from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
 
 
 @op(check_same_shape)
-def mse(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | None = None) -> Float[Array, "*shape"]:
+def mse(predictions: Float[Array, "*shape"], targets: Num[Array, "*shape"] | None = None) -> Float[Array, "*shape"]:
     """Squared error of each element, l = (prediction - target)^2, whose mean is the mean squared error.
 
     There is no factor 1/2: `half_squared_error` has one. It is `squared_error` too, optax's name; Keras takes the mean
@@ -24,7 +25,7 @@ def mse(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | N
 
     Args:
         predictions: Any shape.
-        targets: The same shape, or None for zeros.
+        targets: The same shape, or None for zeros; integers have no derivative.
 
     Raises:
         ShapeError: The shapes differ.
@@ -41,13 +42,13 @@ def mse(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | N
 def mse_fwd(predictions, targets=None):
     """Remember the error e = prediction - target."""
     e = _error(predictions, targets)
-    return e * e, (e, _mark(targets))
+    return e * e, (e, _marks(predictions, targets))
 
 
 def mse_bwd(residuals, dl):
     """dl/de = 2 e, and e grows with the prediction and falls with the target."""
-    e, mark = residuals
-    return _of_both(2 * e * dl, mark)
+    e, marks = residuals
+    return _of_both(2 * e * dl, marks)
 
 
 mse.defvjp(mse_fwd, mse_bwd)
@@ -55,7 +56,7 @@ mse.defvjp(mse_fwd, mse_bwd)
 
 @op(check_same_shape)
 def half_squared_error(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | None = None
+    predictions: Float[Array, "*shape"], targets: Num[Array, "*shape"] | None = None
 ) -> Float[Array, "*shape"]:
     """Half the squared error of each element, l = (prediction - target)^2 / 2, whose derivative is the error.
 
@@ -63,7 +64,7 @@ def half_squared_error(
 
     Args:
         predictions: Any shape.
-        targets: The same shape, or None for zeros.
+        targets: The same shape, or None for zeros; integers have no derivative.
 
     Raises:
         ShapeError: The shapes differ.
@@ -80,20 +81,20 @@ def half_squared_error(
 def half_squared_error_fwd(predictions, targets=None):
     """Remember the error e = prediction - target."""
     e = _error(predictions, targets)
-    return e * e / 2, (e, _mark(targets))
+    return e * e / 2, (e, _marks(predictions, targets))
 
 
 def half_squared_error_bwd(residuals, dl):
     """dl/de = e."""
-    e, mark = residuals
-    return _of_both(e * dl, mark)
+    e, marks = residuals
+    return _of_both(e * dl, marks)
 
 
 half_squared_error.defvjp(half_squared_error_fwd, half_squared_error_bwd)
 
 
 @op(check_same_shape)
-def sse(predictions: Float[Array, "batch ..."], targets: Float[Array, "batch ..."]) -> Float[Array, " batch"]:
+def sse(predictions: Float[Array, "batch ..."], targets: Num[Array, "batch ..."]) -> Float[Array, " batch"]:
     """Sum of squared errors of each example, l_i = sum_j (prediction_ij - target_ij)^2, without a factor or a mean.
 
     The sum over examples is `sse(...).sum()`: its gradient, and so the largest learning rate that is stable, grow with
@@ -101,7 +102,7 @@ def sse(predictions: Float[Array, "batch ..."], targets: Float[Array, "batch ...
 
     Args:
         predictions: `(batch, ...)`.
-        targets: The same shape.
+        targets: The same shape; integers have no derivative.
 
     Returns:
         `(batch,)`: all axes after the first are summed, in float32 at least.
@@ -114,33 +115,33 @@ def sse(predictions: Float[Array, "batch ..."], targets: Float[Array, "batch ...
 
     Source: Legendre, "Nouvelles méthodes pour la détermination des orbites des comètes" (1805).
     """
-    return _sum_of_squares(predictions - targets)
+    return _sum_of_squares(_error(predictions, targets))
 
 
 def sse_fwd(predictions, targets):
     """Remember the error e = prediction - target."""
-    e = predictions - targets
-    return _sum_of_squares(e), e
+    e = _error(predictions, targets)
+    return _sum_of_squares(e), (e, _marks(predictions, targets))
 
 
-def sse_bwd(e, dl):
+def sse_bwd(residuals, dl):
     """dl_i/de_ij = 2 e_ij."""
-    d = 2 * e * dl.reshape(dl.shape + (1,) * (e.ndim - 1))
-    return d, -d
+    e, marks = residuals
+    return _of_both(2 * e * dl.reshape(dl.shape + (1,) * (e.ndim - 1)), marks)
 
 
 sse.defvjp(sse_fwd, sse_bwd)
 
 
 @op(check_same_shape)
-def mae(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | None = None) -> Float[Array, "*shape"]:
+def mae(predictions: Float[Array, "*shape"], targets: Num[Array, "*shape"] | None = None) -> Float[Array, "*shape"]:
     """Absolute error of each element, l = |prediction - target|, whose mean is the mean absolute error.
 
     The derivative at 0 is taken as 0. It is `absolute_error` too; PyTorch calls its mean L1 loss.
 
     Args:
         predictions: Any shape.
-        targets: The same shape, or None for zeros.
+        targets: The same shape, or None for zeros; integers have no derivative.
 
     Raises:
         ShapeError: The shapes differ.
@@ -157,13 +158,13 @@ def mae(predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | N
 def mae_fwd(predictions, targets=None):
     """Remember the error e = prediction - target."""
     e = _error(predictions, targets)
-    return jnp.abs(e), (e, _mark(targets))
+    return jnp.abs(e), (e, _marks(predictions, targets))
 
 
 def mae_bwd(residuals, dl):
     """dl/de = sign(e), which is 0 at 0."""
-    e, mark = residuals
-    return _of_both(jnp.sign(e) * dl, mark)
+    e, marks = residuals
+    return _of_both(jnp.sign(e) * dl, marks)
 
 
 mae.defvjp(mae_fwd, mae_bwd)
@@ -176,7 +177,7 @@ def _check_huber(predictions: AnyArray, targets: AnyArray | None = None, *, delt
 
 @op(_check_huber)
 def huber_loss(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | None = None, *, delta: Scalar = 1.0
+    predictions: Float[Array, "*shape"], targets: Num[Array, "*shape"] | None = None, *, delta: Scalar = 1.0
 ) -> Float[Array, "*shape"]:
     """Squared error near 0 and absolute error beyond, l = e^2 / 2 if |e| <= delta else delta (|e| - delta / 2).
 
@@ -185,7 +186,7 @@ def huber_loss(
 
     Args:
         predictions: Any shape.
-        targets: The same shape, or None for zeros.
+        targets: The same shape, or None for zeros; integers have no derivative.
         delta: Where the parabola becomes a line, a positive number; may be swept.
 
     Raises:
@@ -203,14 +204,14 @@ def huber_loss(
 def huber_loss_fwd(predictions, targets=None, *, delta=1.0):
     """Remember the error e = prediction - target."""
     e = _error(predictions, targets)
-    return _huber(e, delta), (e, _mark(targets))
+    return _huber(e, delta), (e, _marks(predictions, targets))
 
 
 def huber_loss_bwd(residuals, dl, *, delta=1.0):
     """dl/de = e if |e| <= delta else delta sign(e): e, clipped."""
-    e, mark = residuals
+    e, marks = residuals
     delta = lax.convert_element_type(delta, e.dtype)
-    return _of_both(jnp.clip(e, -delta, delta) * dl, mark)
+    return _of_both(jnp.clip(e, -delta, delta) * dl, marks)
 
 
 huber_loss.defvjp(huber_loss_fwd, huber_loss_bwd)
@@ -218,7 +219,7 @@ huber_loss.defvjp(huber_loss_fwd, huber_loss_bwd)
 
 @op(check_same_shape)
 def log_cosh(
-    predictions: Float[Array, "*shape"], targets: Float[Array, "*shape"] | None = None
+    predictions: Float[Array, "*shape"], targets: Num[Array, "*shape"] | None = None
 ) -> Float[Array, "*shape"]:
     """Logarithm of the hyperbolic cosine of the error, l = log cosh(e): e^2 / 2 near 0, |e| - log 2 far away.
 
@@ -227,7 +228,7 @@ def log_cosh(
 
     Args:
         predictions: Any shape.
-        targets: The same shape, or None for zeros.
+        targets: The same shape, or None for zeros; integers have no derivative.
 
     Raises:
         ShapeError: The shapes differ.
@@ -244,29 +245,30 @@ def log_cosh(
 def log_cosh_fwd(predictions, targets=None):
     """Remember the error e = prediction - target."""
     e = _error(predictions, targets)
-    return _log_cosh(e), (e, _mark(targets))
+    return _log_cosh(e), (e, _marks(predictions, targets))
 
 
 def log_cosh_bwd(residuals, dl):
     """dl/de = sinh(e) / cosh(e) = tanh(e)."""
-    e, mark = residuals
-    return _of_both(jnp.tanh(e) * dl, mark)
+    e, marks = residuals
+    return _of_both(jnp.tanh(e) * dl, marks)
 
 
 log_cosh.defvjp(log_cosh_fwd, log_cosh_bwd)
 
 
 def _error(predictions, targets):
+    predictions, targets = together(predictions, targets)
     return predictions if targets is None else predictions - targets
 
 
-def _mark(targets):
-    return None if targets is None else shape_only(targets)
+def _marks(predictions, targets):
+    return shape_only(predictions), None if targets is None else shape_only(targets)
 
 
-def _of_both(de, mark):
+def _of_both(de, marks):
     """The cotangents of prediction and target, of which e is the difference."""
-    return de, None if mark is None else -de
+    return cotangents((de, -de), marks)
 
 
 def _sum_of_squares(e):

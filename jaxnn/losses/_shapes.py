@@ -20,6 +20,13 @@ def check_same_shape(prediction: AnyArray, target: AnyArray | None = None, **set
         )
 
 
+def check_integer(labels: AnyArray) -> None:
+    """Raise an error unless labels are integers: a float would be cut to one."""
+    if not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(f"expected integer labels, because they count classes; got {labels.dtype}\n"
+                        "  hint: labels.astype(int)")  # fmt: skip
+
+
 def check_axes(shape: tuple[int, ...], axis: int | tuple[int, ...] | None, where: AnyArray | None) -> None:
     """Raise an error unless the axes are axes of the shape and the mask is one of it, or of it without them."""
     rank = len(shape)
@@ -28,22 +35,23 @@ def check_axes(shape: tuple[int, ...], axis: int | tuple[int, ...] | None, where
         raise ShapeError(f"axes from {-rank} to {rank - 1}", why=f"the shape is {tuple(shape)}", got=axis)
     if where is not None:
         rest = tuple(n for a, n in enumerate(shape) if a not in {b % rank for b in axes})
-        like = shape if where.ndim == rank else rest
-        if where.ndim != len(like) or any(n not in (1, m) for n, m in zip(where.shape, like, strict=True)):
+        mask = np.shape(where)
+        like = shape if len(mask) == rank else rest
+        if len(mask) != len(like) or any(n not in (1, m) for n, m in zip(mask, like, strict=True)):
             raise ShapeError(
                 f"where of shape {tuple(shape)} or {rest}",
                 why="it says which elements, or which examples, count",
-                got=tuple(where.shape),
+                got=tuple(mask),
             )
 
 
 def check_class_weights(logits: AnyArray, class_weights: AnyArray | None) -> None:
     """Raise an error unless there is one weight a class."""
-    if class_weights is not None and class_weights.shape != logits.shape[-1:]:
+    if class_weights is not None and np.shape(class_weights) != logits.shape[-1:]:
         raise ShapeError(
             f"class weights of shape {tuple(logits.shape[-1:])}",
             why=f"logits are {tuple(logits.shape)}, with the classes last",
-            got=tuple(class_weights.shape),
+            got=tuple(np.shape(class_weights)),
         )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Float
+from jaxtyping import Float, Num
 
 from jaxnn.errors import ShapeError
+from jaxnn.losses._dtypes import common_dtype, cotangents, together
 from jaxnn.losses._shapes import check_same_shape
 from jaxnn.ops._op import op, shape_only
 from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
@@ -29,7 +30,7 @@ def _check_vectors(predictions: AnyArray, targets: AnyArray, *, axis=-1, where=N
 @op(_check_vectors)
 def cosine_similarity(
     predictions: Float[Array, "*shape"],
-    targets: Float[Array, "*shape"],
+    targets: Num[Array, "*shape"],
     *,
     epsilon: Scalar = 0.0,
     axis: int | tuple[int, ...] | None = -1,
@@ -43,7 +44,7 @@ def cosine_similarity(
 
     Args:
         predictions: p.
-        targets: t, the same shape.
+        targets: t, the same shape; integers have no derivative.
         epsilon: Floor of the squared norms.
         axis: Along which the vectors lie, one or several; all if `None`.
         where: Which elements count, a mask of the same shape.
@@ -60,25 +61,21 @@ def cosine_similarity(
     Source: Salton, Wong and Yang, "A vector space model for automatic indexing" (1975); the name and the value are
     optax's.
     """
-    p, t = (_unit(v, epsilon, axis, where)[0] for v in (predictions, targets))
-    return (p * t).sum(axis, where=where).astype(predictions.dtype)
+    p, t = (_unit(v, epsilon, axis, where)[0] for v in together(predictions, targets))
+    return (p * t).sum(axis, where=where).astype(common_dtype(predictions, targets))
 
 
 def cosine_similarity_fwd(predictions, targets, *, epsilon=0.0, axis=-1, where=None):
-    """Remember both vectors by direction, and by what they were divided by to be of length 1."""
-    remembered = tuple(_unit(v, epsilon, axis, where) for v in (predictions, targets))
-    (p, *_), (t, *_) = remembered
-    return (p * t).sum(axis, where=where).astype(predictions.dtype), (
-        shape_only(predictions),
-        shape_only(targets),
-        remembered,
-    )
+    """Remember both vectors by direction, and by what they were divided by to be of length 1; and the dtypes."""
+    c = cosine_similarity.plain(predictions, targets, epsilon=epsilon, axis=axis, where=where)
+    remembered = (_unit(v, epsilon, axis, where) for v in together(predictions, targets))
+    return c, (*remembered, shape_only(predictions), shape_only(targets))
 
 
 def cosine_similarity_bwd(residuals, dc, *, epsilon=0.0, axis=-1, where=None):
     """With the directions u = p / |p| and v = t / |t|, dp = dc (v - c u) / |p|, and dp = dc v / |p| at the floor."""
     del epsilon
-    predictions, targets, ((u, p_norm, p_free), (v, t_norm, t_free)) = residuals
+    (u, p_norm, p_free), (v, t_norm, t_free), *arrays = residuals
     dc = jnp.expand_dims(dc.astype(u.dtype), _axes(axis, u.ndim))
     c = (u * v).sum(axis, keepdims=True, where=where)
     # Not 0 but 0 u at the floor, which is NaN where there is no direction, as on the other road.
@@ -86,7 +83,7 @@ def cosine_similarity_bwd(residuals, dc, *, epsilon=0.0, axis=-1, where=None):
     dt = dc * (u - jnp.where(t_free, c, 0) * v) / t_norm
     if where is not None:
         dp, dt = jnp.where(where, dp, 0), jnp.where(where, dt, 0)
-    return dp.astype(predictions.dtype), dt.astype(targets.dtype)
+    return cotangents((dp, dt), arrays)
 
 
 cosine_similarity.defvjp(cosine_similarity_fwd, cosine_similarity_bwd)
@@ -95,7 +92,7 @@ cosine_similarity.defvjp(cosine_similarity_fwd, cosine_similarity_bwd)
 @op(_check_vectors)
 def cosine_distance(
     predictions: Float[Array, "*shape"],
-    targets: Float[Array, "*shape"],
+    targets: Num[Array, "*shape"],
     *,
     epsilon: Scalar = 0.0,
     axis: int | tuple[int, ...] | None = -1,
@@ -105,7 +102,7 @@ def cosine_distance(
 
     Args:
         predictions: p.
-        targets: t, the same shape.
+        targets: t, the same shape; integers have no derivative.
         epsilon: Floor of the squared norms; with 0, as in optax, vectors of zeros give NaN.
         axis: Along which the vectors lie, one or several; all if `None`.
         where: Which elements count, a mask of the same shape.
@@ -140,7 +137,7 @@ cosine_distance.defvjp(cosine_distance_fwd, cosine_distance_bwd)
 
 @op(_check_vectors)
 def cosine_proximity(
-    prediction: Float[Array, "*shape"], target: Float[Array, "*shape"], *, axis: int = -1
+    prediction: Float[Array, "*shape"], target: Num[Array, "*shape"], *, axis: int = -1
 ) -> Float[Array, "..."]:
     """The cosine of the angle with its sign turned, l = -p.t / (|p| |t|), least at -1 and finite everywhere.
 
@@ -150,7 +147,7 @@ def cosine_proximity(
 
     Args:
         prediction: p.
-        target: t, the same shape.
+        target: t, the same shape; integers have no derivative.
         axis: Along which the vectors lie.
 
     Returns:
@@ -164,24 +161,27 @@ def cosine_proximity(
 
     Source: Salton, Wong and Yang (1975); the sign is that of Keras's `CosineSimilarity` loss.
     """
-    p, t = (_direction(v, axis)[0] for v in (prediction, target))
-    return -(p * t).sum(axis).astype(prediction.dtype)
+    p, t = (_direction(v, axis)[0] for v in together(prediction, target))
+    return -(p * t).sum(axis).astype(common_dtype(prediction, target))
 
 
 def cosine_proximity_fwd(prediction, target, *, axis=-1):
-    """Remember both vectors by direction and length, which is 0 divided by infinity where there is none."""
-    remembered = tuple(_direction(v, axis) for v in (prediction, target))
-    (p, _), (t, _) = remembered
-    return -(p * t).sum(axis).astype(prediction.dtype), (shape_only(prediction), shape_only(target), remembered)
+    """Remember both by direction and length, which are 0 and infinity where there is none; and the dtypes."""
+    remembered = (_direction(v, axis) for v in together(prediction, target))
+    return cosine_proximity.plain(prediction, target, axis=axis), (
+        *remembered,
+        shape_only(prediction),
+        shape_only(target),
+    )
 
 
 def cosine_proximity_bwd(residuals, dl, *, axis=-1):
     """With the directions u = p / |p| and v = t / |t| and c = u.v, dp = -dl (v - c u) / |p|."""
-    prediction, target, ((u, p_norm), (v, t_norm)) = residuals
+    (u, p_norm), (v, t_norm), *arrays = residuals
     dl = jnp.expand_dims(dl.astype(u.dtype), axis)
     c = (u * v).sum(axis, keepdims=True)
     dp, dt = -dl * (v - c * u) / p_norm, -dl * (u - c * v) / t_norm
-    return dp.astype(prediction.dtype), dt.astype(target.dtype)
+    return cotangents((dp, dt), arrays)
 
 
 cosine_proximity.defvjp(cosine_proximity_fwd, cosine_proximity_bwd)
@@ -192,9 +192,8 @@ def _unit(x, epsilon, axis, where):
     x = x.astype(accumulator_dtype(x.dtype))
     square = (x * x).sum(axis, keepdims=True, where=where)
     floor = jnp.asarray(epsilon, x.dtype)
-    free = square > floor
-    # At a floor of 0 the root is of 0, so that the gradient of zeros is the same NaN on both roads.
-    norm = jnp.sqrt(jnp.where(free, square, lax.stop_gradient(jnp.maximum(square, floor))))
+    free = (square > floor) | (floor == 0)  # without a floor zeros have a root's derivative at 0: NaN on both roads
+    norm = jnp.sqrt(jnp.where(free, square, floor))
     return x / norm, norm, free
 
 

@@ -4,15 +4,17 @@ Dimensions: `batch` examples, of any axes, `classes` the last axis of logits.
 """
 
 import math
+from collections.abc import Sequence
 
 import jax.numpy as jnp
 from jaxtyping import Float, Integer
 
-from jaxnn.losses._categorical import check_integer_labels
+from jaxnn.errors import ShapeError
+from jaxnn.losses._integer_labels import check_integer_labels
 from jaxnn.losses._log_probabilities import axes_of, log_softmax, missing, number, onehot, times_log
 from jaxnn.losses._shapes import check_axes, check_class_weights, check_range
 from jaxnn.ops._op import op
-from jaxnn.typing import AnyArray, Array, Scalar
+from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
 
 
 def _check_smooth_labels(
@@ -69,8 +71,10 @@ def smooth_labels_fwd(labels, alpha, *, axis=-1, where=None):
 def smooth_labels_bwd(residuals, ds, *, axis=-1, where=None):
     """ds/dt = 1 - alpha, and ds/dalpha = 1 / classes - t."""
     t, alpha = residuals
-    d_alpha = (ds * (_share(t, axis, where) - t)).sum().astype(alpha.dtype)
-    return (1 - alpha.astype(t.dtype)) * ds, d_alpha
+    wide = accumulator_dtype(t.dtype)
+    share = _share(t.astype(wide), axis, where)
+    d_alpha = (ds.astype(wide) * (share - t.astype(wide))).sum()
+    return (1 - alpha.astype(t.dtype)) * ds, d_alpha.astype(alpha.dtype)
 
 
 smooth_labels.defvjp(smooth_labels_fwd, smooth_labels_bwd)
@@ -147,7 +151,7 @@ sparse_cross_entropy.defvjp(sparse_cross_entropy_fwd, sparse_cross_entropy_bwd)
 def label_weights(
     labels: Integer[Array, "*batch"],
     *,
-    class_weights: Float[Array, " classes"] | None = None,
+    class_weights: Float[Array, " classes"] | Sequence[float | int] | None = None,
     ignore: int | None = None,
 ) -> Float[Array, "*batch"]:
     """Return the weight of each example by its label, w_i = class_weights[label_i], and 0 for what is ignored.
@@ -156,11 +160,14 @@ def label_weights(
 
     Args:
         labels: Integers from 0 to classes - 1, or `ignore`, any shape.
-        class_weights: `(classes,)`, or None for 1.
+        class_weights: `(classes,)`, an array or a list, or None for 1.
         ignore: A label that weighs nothing, such as -100; None for none.
 
     Returns:
         The labels' shape. A label that is neither a class nor ignored has the weight NaN.
+
+    Raises:
+        ShapeError: The weights are not in one row.
 
     >>> label_weights(jnp.array([0, 1, -100]), class_weights=jnp.array([1.0, 3.0]), ignore=-100)
     Array([1., 3., 0.], dtype=float32)
@@ -168,7 +175,11 @@ def label_weights(
     if class_weights is None:
         w = jnp.ones(labels.shape, jnp.float32)
     else:
-        rows = jnp.broadcast_to(class_weights, (*labels.shape, class_weights.size))
+        weights = jnp.asarray(class_weights)
+        weights = weights if jnp.issubdtype(weights.dtype, jnp.floating) else weights.astype(float)
+        if weights.ndim != 1:
+            raise ShapeError("class weights of shape (classes,)", why="there is one a class", got=tuple(weights.shape))
+        rows = jnp.broadcast_to(weights, (*labels.shape, weights.size))
         w = jnp.where(onehot(labels, rows), rows, 0).sum(-1) + missing(labels, rows)
     return w if ignore is None else jnp.where(labels == ignore, 0, w)
 

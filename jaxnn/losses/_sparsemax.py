@@ -13,6 +13,8 @@ from jax import lax
 from jaxtyping import Float, Integer, Shaped
 
 from jaxnn.errors import ShapeError, values
+from jaxnn.losses._dtypes import cotangents, together
+from jaxnn.losses._log_probabilities import missing, onehot
 from jaxnn.losses._multiclass_margin import check_classes
 from jaxnn.losses._shapes import check_same_shape
 from jaxnn.ops import sparse_plus
@@ -99,16 +101,17 @@ def multiclass_sparsemax_loss(
 
 def multiclass_sparsemax_loss_fwd(scores, labels):
     """Remember p and y."""
-    p, chosen = _sparsemax(scores), _onehot(labels, scores)
-    above = scores - jnp.where(chosen, scores, 0).sum(-1, keepdims=True)
-    l = (p * jnp.where(p > 0, above, 0)).sum(-1) + (1 - (p * p).sum(-1)) / 2
-    return l + jnp.where(chosen.any(-1), 0, jnp.nan).astype(l.dtype), (p, labels)
+    # The largest is subtracted, which changes nothing, for p sums to 1, and keeps digits.
+    s = scores - lax.stop_gradient(scores.max(-1, keepdims=True))
+    p = _sparsemax(s)
+    l = (p * jnp.where(p > 0, s, 0)).sum(-1) + (1 - (p * p).sum(-1)) / 2 - jnp.where(onehot(labels, s), s, 0).sum(-1)
+    return l + missing(labels, scores), (p, labels)
 
 
 def multiclass_sparsemax_loss_bwd(residuals, dl):
     """The slope of a maximum is that of what is maximised, at its place: ds = dl (p - onehot(y))."""
     p, labels = residuals
-    return dl[..., None] * (p - _onehot(labels, p).astype(p.dtype)), None
+    return dl[..., None] * (p - onehot(labels, p).astype(p.dtype)), None
 
 
 multiclass_sparsemax_loss.defvjp(multiclass_sparsemax_loss_fwd, multiclass_sparsemax_loss_bwd)
@@ -138,23 +141,25 @@ def make_fenchel_young_loss(max_fun: Callable[..., Any]) -> Op:
     """
 
     def fenchel_young_loss(scores, targets, **settings):
-        rows, shape = _rows(scores), scores.shape[:-1]
-        best = jax.vmap(lambda s: max_fun(s, **settings))(rows).reshape(shape)
-        return best - (targets * scores).sum(-1)
+        s, t = together(scores, targets)
+        best = jax.vmap(lambda s: max_fun(s, **settings))(_rows(s))
+        return best.reshape(s.shape[:-1]) - (t * s).sum(-1)
 
     loss = Op(fenchel_young_loss, _check_pair)
     if not (isinstance(max_fun, Op) and max_fun.hand):
         return loss
 
     def fwd(scores, targets, **settings):
-        best, residuals = jax.vmap(lambda s: max_fun.fwd(s, **settings))(_rows(scores))
-        return best.reshape(scores.shape[:-1]) - (targets * scores).sum(-1), (scores, targets, residuals)
+        s, t = together(scores, targets)
+        best, residuals = jax.vmap(lambda s: max_fun.fwd(s, **settings))(_rows(s))
+        return best.reshape(s.shape[:-1]) - (t * s).sum(-1), (scores, targets, residuals)
 
     def bwd(residuals, dl, **settings):
         scores, targets, inner = residuals
+        s, t = together(scores, targets)
         (ds,) = jax.vmap(lambda r, d: max_fun.bwd(r, d, **settings))(inner, dl.reshape(-1))
         dl = dl[..., None]
-        return ds.reshape(scores.shape) - dl * targets, -dl * scores
+        return cotangents((ds.reshape(s.shape) - dl * t, -dl * s), (scores, targets))
 
     loss.defvjp(fwd, bwd)
     return loss
@@ -170,13 +175,8 @@ def _rows(x):
     return x.reshape(-1, x.shape[-1])
 
 
-def _onehot(labels, like):
-    return labels.astype(jnp.int32)[..., None] == lax.broadcasted_iota(jnp.int32, like.shape, like.ndim - 1)
-
-
 def _sparsemax(s):
-    """The nearest probabilities, max(s - tau, 0): of the k largest s, tau is (their sum - 1) / k."""
-    s = s - lax.stop_gradient(s.max(-1, keepdims=True))  # the largest is 0, so that -1e4 costs no digits
+    """The nearest probabilities, max(s - tau, 0), with tau = (sum of the k largest s - 1) / k; the largest s is 0."""
     z = -jnp.sort(-s, axis=-1)
     k = jnp.arange(1, s.shape[-1] + 1, dtype=s.dtype).reshape((1,) * (s.ndim - 1) + (-1,))
     # The k-th is in as long as all k, less as much as they exceed 1 together, stay positive.

@@ -5,12 +5,14 @@ from typing import final
 
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.metrics._confusion import OfConfusion
 from jaxnn.metrics._targets import ratio
 from jaxnn.typing import Array
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class BalancedAccuracy(OfConfusion):
     """Mean recall of the classes that occur, sum_i C_ii / sum_j C_ij over their number; NaN over nothing.
@@ -31,6 +33,7 @@ class BalancedAccuracy(OfConfusion):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class MatthewsCorrelation(OfConfusion):
     """Correlation of answers and labels, r = (sum_i C_ii - t.p) / sqrt((1 - p.p) (1 - t.t)), from -1 to 1.
@@ -62,6 +65,7 @@ class MatthewsCorrelation(OfConfusion):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class CohenKappa(OfConfusion):
     """Agreement beyond that of chance, k = 1 - sum_{i!=j} C_ij / sum_{i!=j} E_ij, at most 1.

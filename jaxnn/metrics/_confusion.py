@@ -8,9 +8,11 @@ from typing import final
 
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.errors import ShapeError
+from jaxnn.losses._shapes import check_range
 from jaxnn.metrics._metric import Metric, one_number, whole_number, wide, zeros
-from jaxnn.metrics._targets import check_answers, check_classes, labels, spread
+from jaxnn.metrics._targets import check_answers, check_arrays, check_classes, labels, spread
 from jaxnn.typing import Array, Scalar
 
 
@@ -26,7 +28,8 @@ class OfConfusion(Metric):
             their elements are counted alike; a target is yes above 1/2.
         classes: How many there are: the largest of `(..., classes)` logits or probabilities is the answer, and
             of equals the first. Targets are integer labels, `(...)`, or one-hot rows. A prediction of integers,
-            `(...)`, is the answer itself.
+            `(...)`, is the answer itself. Answers and labels that are none of the classes are refused, and make the
+            matrix NaN inside of a compiled program, where they cannot be seen.
 
     Raises:
         ValueError: There are both or neither, or fewer than two classes.
@@ -53,6 +56,7 @@ class OfConfusion(Metric):
         return 2 if self.classes is None else self.classes
 
     def check(self, prediction, target):
+        check_arrays(prediction=prediction, target=target)
         if self.classes is None:
             check_answers(prediction, target)
         elif jnp.issubdtype(prediction.dtype, jnp.integer):
@@ -62,6 +66,8 @@ class OfConfusion(Metric):
                     why="the predictions are integers, and so the answers themselves",
                     got=f"{target.dtype} of shape {tuple(target.shape)}",
                 )
+            for name, answers in (("answers", prediction), ("labels", target)):
+                check_range(name, answers, 0, self.classes - 1, why=f"classes={self.classes}")
         elif prediction.ndim and prediction.shape[-1] != self.classes:
             raise ShapeError(
                 f"prediction of shape (..., {self.classes})",
@@ -101,6 +107,7 @@ class OfConfusion(Metric):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class ConfusionMatrix(OfConfusion):
     """Weight of the examples of each class that were taken for each, C_ij = sum_n w_n [label_n = i, answer_n = j].

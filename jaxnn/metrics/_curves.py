@@ -11,11 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxnn._equality import by_value
 from jaxnn.errors import ShapeError, is_array, values
 from jaxnn.metrics._metric import Metric, whole_number, zeros
 from jaxnn.metrics._ranking import area, precision_area, sides
 from jaxnn.metrics._targets import check_answers, ratio
-from jaxnn.ops._op import static
+from jaxnn.ops._settings import static
 from jaxnn.typing import Array
 
 
@@ -97,6 +98,7 @@ class PrecisionRecall(NamedTuple):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class RocCurve(Binned):
     """Share of negatives and of positives above each threshold t, FP(t) / W- and TP(t) / W+.
@@ -120,6 +122,7 @@ class RocCurve(Binned):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class PrecisionRecallCurve(Binned):
     """Precision and recall above each threshold t, TP(t) / (TP(t) + FP(t)) and TP(t) / W+.
@@ -144,6 +147,7 @@ class PrecisionRecallCurve(Binned):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class RocAuc(Binned):
     """`roc_auc` of scores of which only their bin is known: two in one bin count as equal, that is half.
@@ -165,6 +169,7 @@ class RocAuc(Binned):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class AveragePrecision(Binned):
     """`average_precision` of scores of which only their bin is known: two in one bin count as equal.

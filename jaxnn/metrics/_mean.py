@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, final
 import jax
 import jax.numpy as jnp
 
-from jaxnn.errors import ShapeError
+from jaxnn.errors import ShapeError, is_array
 from jaxnn.metrics._metric import Metric, wide, zeros
-from jaxnn.metrics._targets import ratio, spread, weighed
+from jaxnn.metrics._targets import check_arrays, ratio, spread, weighed
 from jaxnn.ops._op import Op
 from jaxnn.typing import AnyArray, Array
 
@@ -56,6 +56,7 @@ class Mean(Metric):
     op: Callable[..., Any]
 
     def check(self, prediction, target):
+        check_arrays(prediction=prediction, target=target)
         if isinstance(self.op, Op):
             self.op.check(prediction, target)
 
@@ -63,6 +64,7 @@ class Mean(Metric):
         return no_sums()
 
     def update(self, state, prediction, target, weight=None) -> Sums:
+        check_arrays(prediction=prediction, target=target)
         m = self.op(jnp.asarray(prediction), jnp.asarray(target))
         if m.ndim == 0 and jnp.ndim(target):
             raise ShapeError("a figure of shape (batch, ...)", why="those of examples are averaged", got="a scalar",
@@ -96,12 +98,14 @@ class Through(Metric):
             object.__setattr__(self, "metric", Mean(self.metric))
 
     def check(self, prediction, target):
+        _check_leaves(prediction)
         self.metric.check(jax.eval_shape(self.function, prediction), target)
 
     def init(self):
         return self.metric.init()
 
     def update(self, state, prediction, target, weight=None):
+        _check_leaves(prediction)
         widened = jax.tree.map(wide, prediction)
         return self.metric.update(state, self.function(widened), target, weight)
 
@@ -110,3 +114,9 @@ class Through(Metric):
 
     def merge(self, state, other):
         return self.metric.merge(state, other)
+
+
+def _check_leaves(prediction):
+    """Raise an error unless a prediction is an array, or a tree of arrays."""
+    if not all(map(is_array, jax.tree.leaves(prediction))):
+        check_arrays(prediction=prediction)

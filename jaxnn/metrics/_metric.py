@@ -11,6 +11,7 @@ from jax import lax
 
 from jaxnn.errors import ShapeError, describe, is_array, values
 from jaxnn.losses._shapes import check_same_shape
+from jaxnn.metrics._targets import check_arrays
 from jaxnn.ops._op import Op
 from jaxnn.typing import AnyArray, Array, accumulator_dtype
 
@@ -31,9 +32,13 @@ class Metric(abc.ABC):
     them `metric.merged(jax.lax.all_gather(state, axis))` serves. In float32 the count of a batch is exact up to
     2^24, and that of all batches to rounding.
 
-    Weights have the shape of what is judged or any prefix of it, such as `(batch,)`; what weighs nothing counts
-    for nothing. Where the figure is undefined it is NaN or a value that the metric states, never an error; and
-    NaN where a compiled program meets what would be refused outside of one.
+    Predictions, targets and weights are arrays, of JAX or of NumPy; lists are refused. Weights have the shape of
+    what is judged or any prefix of it, such as `(batch,)`; what weighs nothing counts for nothing. Where the figure
+    is undefined it is NaN or a value that the metric states, never an error; and NaN where a compiled program meets
+    what would be refused outside of one.
+
+    Settings may be arrays or tracers where a metric says so. Two metrics are equal if their settings are, arrays by
+    shape, dtype and numbers; one that holds a tracer does not hash.
 
     A metric of one's own is a subclass with `init`, `update` and `compute`, and `merge` if states do not add.
 
@@ -59,6 +64,7 @@ class Metric(abc.ABC):
 
     def check(self, prediction: Any, target: Any) -> None:
         """Raise an error if they cannot be meant: shapes always, values where they are concrete."""
+        check_arrays(prediction=prediction, target=target)
         check_same_shape(prediction, target)
 
     def merge(self, state: Any, other: Any) -> Any:

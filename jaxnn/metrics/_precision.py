@@ -22,6 +22,7 @@ from typing import Literal, TypeAlias, final, get_args
 
 import jax.numpy as jnp
 
+from jaxnn._equality import by_value
 from jaxnn.metrics._confusion import OfConfusion
 from jaxnn.metrics._metric import one_number, positive_number
 from jaxnn.metrics._targets import ratio
@@ -31,6 +32,7 @@ Average: TypeAlias = Literal["binary", "micro", "macro", "weighted", "none"]
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class Precision(OfConfusion):
     """How much of what is taken for a class is of it, P = TP / (TP + FP).
@@ -64,6 +66,7 @@ class Precision(OfConfusion):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class Recall(OfConfusion):
     """How much of a class is taken for it, R = TP / (TP + FN); also called sensitivity.
@@ -97,6 +100,7 @@ class Recall(OfConfusion):
 
 
 @final
+@by_value
 @dataclass(frozen=True, repr=False)
 class FBeta(OfConfusion):
     """Harmonic mean of precision and recall, F = (1 + b^2) P R / (b^2 P + R), with recall b times as important.

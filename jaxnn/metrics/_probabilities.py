@@ -15,7 +15,7 @@ from jaxtyping import Float, Num
 from jaxnn.losses import cross_entropy
 from jaxnn.metrics._mean import Sums, add, mean, no_sums
 from jaxnn.metrics._metric import Metric, wide
-from jaxnn.metrics._targets import check_chances, check_distributions, no_chances, no_distributions
+from jaxnn.metrics._targets import check_arrays, check_chances, check_distributions, no_chances, no_distributions
 from jaxnn.ops._op import op
 from jaxnn.typing import Array
 
@@ -140,12 +140,14 @@ class Perplexity(Metric):
     """
 
     def check(self, prediction, target):
+        check_arrays(prediction=prediction, target=target)
         cross_entropy.check(prediction, target)
 
     def init(self) -> Sums:
         return no_sums()
 
     def update(self, state, prediction, target, weight=None) -> Sums:
+        self.check(prediction, target)
         target = wide(target) if jnp.issubdtype(target.dtype, jnp.floating) else jnp.asarray(target)
         return add(state, cross_entropy(wide(prediction), target), weight)
 

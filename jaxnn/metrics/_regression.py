@@ -46,6 +46,8 @@ class RootMeanSquaredError(Metric):
 
     >>> RootMeanSquaredError()(jnp.array([1.0, 2.0, 5.0, 4.0]), jnp.array([1.0, 2.0, 3.0, 4.0]))
     Array(1., dtype=float32)
+
+    Source: Gauss, "Theoria combinationis observationum" (1823), there as the mean error to be feared.
     """
 
     def init(self) -> Sums:
@@ -173,6 +175,8 @@ class ExplainedVariance(Metric):
 
     >>> ExplainedVariance()(jnp.array([2.0, 3.0, 4.0]), jnp.array([1.0, 2.0, 3.0]))
     Array(1., dtype=float32)
+
+    Source: the name and the definition are those of scikit-learn's `explained_variance_score`.
     """
 
     def init(self) -> Explanation:

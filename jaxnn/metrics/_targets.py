@@ -1,16 +1,34 @@
 """What a metric asks of prediction, target and weights, and how it reads them."""
 
+from typing import Any
+
 import jax.numpy as jnp
 import numpy as np
 
-from jaxnn.errors import ShapeError, values
+from jaxnn.errors import ShapeError, is_array, values
 from jaxnn.losses import cross_entropy
-from jaxnn.losses._shapes import check_same_shape
+from jaxnn.losses._shapes import check_range, check_same_shape
 from jaxnn.typing import AnyArray, Array, Scalar
+
+
+def check_arrays(**named: Any) -> None:
+    """Raise an error unless all of these are arrays.
+
+    >>> check_arrays(prediction=[0.5, 1.0], target=np.ones(2))
+    Traceback (most recent call last):
+        ...
+    TypeError: expected prediction as an array, because its shape and dtype say what it is; got list
+      hint: jnp.asarray(prediction)
+    """
+    for name, x in named.items():
+        if not is_array(x):
+            raise TypeError(f"expected {name} as an array, because its shape and dtype say what it is; "
+                            f"got {type(x).__name__}\n  hint: jnp.asarray({name})")  # fmt: skip
 
 
 def check_classes(prediction: AnyArray, target: AnyArray) -> None:
     """Raise an error unless there is a score for each of two classes or more, and a label or a one-hot row."""
+    check_arrays(prediction=prediction, target=target)
     if prediction.ndim < 1 or prediction.shape[-1] < 2:
         raise ShapeError(
             "prediction of shape (..., classes) with two classes or more",
@@ -23,11 +41,9 @@ def check_classes(prediction: AnyArray, target: AnyArray) -> None:
 
 def check_answers(prediction: AnyArray, target: AnyArray) -> None:
     """Raise an error unless there is a score for each target, and the targets are 0, 1 or between."""
+    check_arrays(prediction=prediction, target=target)
     check_same_shape(prediction, target)
-    seen = values(target)
-    if seen is not None and seen.size and (seen.min() < 0 or seen.max() > 1):
-        raise ValueError("expected targets from 0 to 1, because they are probabilities; "
-                         f"got targets from {seen.min()} to {seen.max()}")  # fmt: skip
+    check_range("targets", target, 0, 1, why="they are probabilities")
 
 
 def check_distributions(prediction: AnyArray, target: AnyArray) -> None:
@@ -89,6 +105,7 @@ def spread(weight: AnyArray | None, shape: tuple[int, ...]) -> Array:
 
     Raises:
         ShapeError: The weights have no longer or shorter prefix of that shape.
+        TypeError: They are no array.
 
     >>> spread(jnp.array([1.0, 0.0]), (2, 3))
     Array([[1., 1., 1.],
@@ -96,6 +113,7 @@ def spread(weight: AnyArray | None, shape: tuple[int, ...]) -> Array:
     """
     if weight is None:
         return jnp.ones(shape, jnp.result_type(float))
+    check_arrays(weight=weight)
     if weight.shape != shape[: weight.ndim] or (weight.ndim == 0 and shape):
         raise ShapeError(
             f"weights of shape {shape[:1]}, or any longer prefix of {shape}",

@@ -12,13 +12,13 @@ from jaxnn.ops._exponential_rectifiers import elu as elu
 from jaxnn.ops._exponential_rectifiers import selu as selu
 from jaxnn.ops._gates import gelu as gelu
 from jaxnn.ops._gates import gelu_tanh as gelu_tanh
-from jaxnn.ops._gates import glu as glu
+from jaxnn.ops._gated_linear_units import glu as glu
 from jaxnn.ops._gates import hard_silu as hard_silu
 from jaxnn.ops._gates import hard_swish as hard_swish
 from jaxnn.ops._gates import mish as mish
 from jaxnn.ops._gates import parametric_swish as parametric_swish
 from jaxnn.ops._gates import silu as silu
-from jaxnn.ops._gates import swiglu as swiglu
+from jaxnn.ops._gated_linear_units import swiglu as swiglu
 from jaxnn.ops._gates import swish as swish
 from jaxnn.ops._linear import embed as embed
 from jaxnn.ops._linear import linear as linear

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Float
 
 from jaxnn.ops._op import Op
+from jaxnn.ops._rectifiers import negative
 from jaxnn.typing import Array, Scalar
 
 SELU_ALPHA = 1.6732632423543772848170429916717
@@ -30,7 +31,7 @@ def elu(x: Float[Array, "..."], *, alpha: Scalar = 1.0) -> Float[Array, "..."]:
     Source: Clevert, Unterthiner and Hochreiter, "Fast and accurate deep network learning by exponential linear
     units" (2016).
     """
-    return jnp.where(x > 0, x, jnp.asarray(alpha, x.dtype) * jnp.expm1(_negative(x)))
+    return jnp.where(x > 0, x, jnp.asarray(alpha, x.dtype) * jnp.expm1(negative(x)))
 
 
 def elu_fwd(x, *, alpha=1.0):
@@ -40,7 +41,7 @@ def elu_fwd(x, *, alpha=1.0):
 
 def elu_bwd(x, dy, *, alpha=1.0):
     """dy/dx is 1 where x > 0 and alpha exp(x) elsewhere."""
-    return (jnp.where(x > 0, dy, dy * jnp.asarray(alpha, x.dtype) * jnp.exp(_negative(x))),)
+    return (jnp.where(x > 0, dy, dy * jnp.asarray(alpha, x.dtype) * jnp.exp(negative(x))),)
 
 
 elu.defvjp(elu_fwd, elu_bwd)
@@ -56,7 +57,7 @@ def celu(x: Float[Array, "..."], *, alpha: Scalar = 1.0) -> Float[Array, "..."]:
     Source: Barron, "Continuously differentiable exponential linear units" (2017).
     """
     alpha = jnp.asarray(alpha, x.dtype)
-    return jnp.where(x > 0, x, alpha * jnp.expm1(_negative(x) / alpha))
+    return jnp.where(x > 0, x, alpha * jnp.expm1(negative(x) / alpha))
 
 
 def celu_fwd(x, *, alpha=1.0):
@@ -66,7 +67,7 @@ def celu_fwd(x, *, alpha=1.0):
 
 def celu_bwd(x, dy, *, alpha=1.0):
     """dy/dx is 1 where x > 0 and exp(x / alpha) elsewhere."""
-    return (dy * jnp.exp(_negative(x) / jnp.asarray(alpha, x.dtype)),)
+    return (dy * jnp.exp(negative(x) / jnp.asarray(alpha, x.dtype)),)
 
 
 celu.defvjp(celu_fwd, celu_bwd)
@@ -98,8 +99,3 @@ def selu_bwd(x, dy):
 
 
 selu.defvjp(selu_fwd, selu_bwd)
-
-
-def _negative(x):
-    """x where it is negative and 0 elsewhere, so that no exponential overflows on the side that does not count."""
-    return jnp.where(x > 0, 0, x)

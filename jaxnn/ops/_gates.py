@@ -1,7 +1,7 @@
-"""Activations that are x times a gate: of x itself (silu, mish, gelu), or of the other half of x (glu, swiglu).
+"""Activations that are x times a gate of x itself: silu, mish, gelu.
 
-Where x gates itself, a shut gate of an infinity gives 0, the limit, and an open one the infinity; JAX's functions are
-NaN there, as minus infinity times 0 is. Two halves have no such limit: glu and swiglu are NaN for infinity times 0.
+A shut gate of an infinity gives 0, the limit, and an open one the infinity; JAX's functions are NaN there, as minus
+infinity times 0 is.
 
 Dimensions: `...` any shape.
 """
@@ -12,20 +12,15 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Float
 
-from jaxnn.errors import ShapeError
 from jaxnn.ops._op import Op, op
 from jaxnn.ops._rectifiers import check_last_axes, sum_to
-from jaxnn.typing import AnyArray, Array, Scalar
-
-
-def _finite(x):
-    """The largest number in place of an infinity: a shut gate, or a derivative that is 0, makes it 0 again."""
-    return jnp.nan_to_num(x, nan=jnp.nan)
+from jaxnn.ops._sigmoids import finite
+from jaxnn.typing import Array, Scalar
 
 
 def _through(x, gate):
-    """x times the gate of x, and infinite where x is and the gate is not shut."""
-    return jnp.where(jnp.isinf(x) & (gate > 0), x, _finite(x) * gate)
+    """x times the gate of x, and infinite where x is and the gate is not shut: there the gate has levelled off."""
+    return jnp.where(jnp.isinf(x) & (gate > 0), x * lax.stop_gradient(gate), finite(x) * gate)
 
 
 @Op
@@ -48,7 +43,7 @@ def silu(x: Float[Array, "..."], *, beta: Scalar = 1.0) -> Float[Array, "..."]:
     Source: Hendrycks and Gimpel, "Gaussian error linear units" (2016); with beta, Ramachandran, Zoph and Le,
     "Searching for activation functions" (2017).
     """
-    return _through(x, lax.logistic(jnp.asarray(beta, x.dtype) * _finite(x)))
+    return _through(x, lax.logistic(jnp.asarray(beta, x.dtype) * finite(x)))
 
 
 def silu_fwd(x, *, beta=1.0):
@@ -58,7 +53,7 @@ def silu_fwd(x, *, beta=1.0):
 
 def silu_bwd(x, dy, *, beta=1.0):
     """With s' = beta s (1 - s), y' = s + x beta s (1 - s)."""
-    x, beta = _finite(x), jnp.asarray(beta, x.dtype)
+    x, beta = finite(x), jnp.asarray(beta, x.dtype)
     s = lax.logistic(beta * x)
     return (dy * (s + x * (s * (1 - s)) * beta),)
 
@@ -87,7 +82,7 @@ def parametric_swish(x: Float[Array, "..."], beta: Float[Array, "..."]) -> Float
 
     Source: Ramachandran, Zoph and Le, "Searching for activation functions" (2017).
     """
-    return _through(x, lax.logistic(jnp.broadcast_to(beta, x.shape) * _finite(x)))
+    return _through(x, lax.logistic(jnp.broadcast_to(beta, x.shape) * finite(x)))
 
 
 def parametric_swish_fwd(x, beta):
@@ -98,7 +93,7 @@ def parametric_swish_fwd(x, beta):
 def parametric_swish_bwd(residuals, dy):
     """dy/dx as in `silu`; dy/dbeta = x^2 s (1 - s), summed over all that share a beta."""
     x, beta = residuals
-    x, wide = _finite(x), jnp.broadcast_to(beta, x.shape)
+    x, wide = finite(x), jnp.broadcast_to(beta, x.shape)
     s = lax.logistic(wide * x)
     rise = x * (s * (1 - s))
     return dy * (s + rise * wide), sum_to(dy * (x * rise), beta)
@@ -145,7 +140,7 @@ def mish(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Source: Misra, "Mish: a self regularized non-monotonic activation function" (2020).
     """
-    return _through(x, jnp.tanh(jnp.logaddexp(_finite(x), 0)))
+    return _through(x, jnp.tanh(jnp.logaddexp(finite(x), 0)))
 
 
 def mish_fwd(x):
@@ -155,7 +150,7 @@ def mish_fwd(x):
 
 def mish_bwd(x, dy):
     """With g = tanh(log(1 + exp(x))), whose derivative is (1 - g^2) s(x), y' = g + x (1 - g^2) s(x)."""
-    x = _finite(x)
+    x = finite(x)
     g = jnp.tanh(jnp.logaddexp(x, 0))
     return (dy * (g + x * ((1 - g * g) * lax.logistic(x))),)
 
@@ -176,7 +171,7 @@ def gelu(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Source: Hendrycks and Gimpel, "Gaussian error linear units" (2016).
     """
-    return _through(x, _normal_probability(_finite(x)))
+    return _through(x, _normal_probability(finite(x)))
 
 
 def gelu_fwd(x):
@@ -186,7 +181,7 @@ def gelu_fwd(x):
 
 def gelu_bwd(x, dy):
     """y' = P + x p, with the density p = exp(-x^2 / 2) / sqrt(2 pi) of the standard normal."""
-    x = _finite(x)
+    x = finite(x)
     p = jnp.exp(-x * x / 2) / math.sqrt(2 * math.pi)
     return (dy * (_normal_probability(x) + x * p),)
 
@@ -232,90 +227,3 @@ def _gelu_tanh(x):
     """Tanh(u), and x cut to where it moves: from 20 on tanh(u) is 1 in every precision, but x^3 overflows."""
     near = jnp.clip(x, -20, 20)
     return jnp.tanh(math.sqrt(2 / math.pi) * (near + 0.044715 * near**3)), near
-
-
-def _check_halves(x: AnyArray, *, axis: int = -1) -> None:
-    if x.ndim == 0 or x.shape[axis] % 2:
-        raise ShapeError(
-            f"x with an even number along axis {axis}",
-            why="one half of it gates the other",
-            got=tuple(x.shape),
-            hint="the layer before has twice the features: serial(Dense(2 * features), glu)",
-        )
-
-
-@op(_check_halves)
-def glu(x: Float[Array, "..."], *, axis: int = -1) -> Float[Array, "..."]:
-    """Gated linear unit, y = a s(b) with s the sigmoid, a the first and b the second half of x.
-
-    Args:
-        x: Any shape whose length along the axis is even.
-        axis: The axis that is halved.
-
-    Returns:
-        The shape of x with half the length along the axis.
-
-    Raises:
-        ShapeError: The length is odd.
-
-    >>> glu(jnp.array([1.0, 2.0, 0.0, 1000.0]))
-    Array([0.5, 2. ], dtype=float32)
-
-    Source: Dauphin et al., "Language modeling with gated convolutional networks" (2017).
-    """
-    a, b = jnp.split(x, 2, axis)
-    return a * lax.logistic(b)
-
-
-def glu_fwd(x, *, axis=-1):
-    """Remember x."""
-    return glu.plain(x, axis=axis), x
-
-
-def glu_bwd(x, dy, *, axis=-1):
-    """da = dy s(b) and db = dy a s(b) (1 - s(b))."""
-    a, b = jnp.split(x, 2, axis)
-    s = lax.logistic(b)
-    return (jnp.concatenate([dy * s, dy * a * s * (1 - s)], axis),)
-
-
-glu.defvjp(glu_fwd, glu_bwd)
-
-
-@op(_check_halves)
-def swiglu(x: Float[Array, "..."], *, axis: int = -1) -> Float[Array, "..."]:
-    """Gated linear unit whose gate is a silu, y = silu(a) b with a the first and b the second half of x.
-
-    The first half is the gate, as in the paper; in `glu` it is the second.
-
-    Args:
-        x: Any shape whose length along the axis is even.
-        axis: The axis that is halved.
-
-    Returns:
-        The shape of x with half the length along the axis.
-
-    Raises:
-        ShapeError: The length is odd.
-
-    >>> swiglu(jnp.array([1.0, 0.0, 2.0, 3.0]))
-    Array([1.4621172, 0.       ], dtype=float32)
-
-    Source: Shazeer, "GLU variants improve Transformer" (2020).
-    """
-    a, b = jnp.split(x, 2, axis)
-    return silu.plain(a) * b
-
-
-def swiglu_fwd(x, *, axis=-1):
-    """Remember x."""
-    return swiglu.plain(x, axis=axis), x
-
-
-def swiglu_bwd(x, dy, *, axis=-1):
-    """da = dy b silu'(a) and db = dy silu(a)."""
-    a, b = jnp.split(x, 2, axis)
-    return (jnp.concatenate([*silu_bwd(a, dy * b), dy * silu.plain(a)], axis),)
-
-
-swiglu.defvjp(swiglu_fwd, swiglu_bwd)

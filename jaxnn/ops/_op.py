@@ -2,20 +2,17 @@
 
 import functools
 import importlib
-import inspect
-import itertools
-import operator
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from typing import Any, SupportsIndex, final, get_args
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax.dtypes import float0
 
 from jaxnn.errors import is_array
-from jaxnn.typing import Array, Residuals, Scalar
+from jaxnn.ops._settings import Signature
+from jaxnn.typing import Array, Residuals
 
 # A user context is part of the cache key of every jit, scan and checkpoint; a ContextVar goes stale in them.
 _PLAIN = jax.make_user_context(False)
@@ -51,11 +48,12 @@ class Op:
     can be carried through `jit`, stacked by `scan` and mapped by `vmap`. Arrays are positional. Settings are
     keyword-only, static and hashable; lists and NumPy's integers become tuples and integers. A setting that is
     annotated as a `Scalar`, or as a union with `Array` such as `Array | None`, may be an array or a tracer too, so
-    that it can be swept or be a mask; only JAX's own backward differentiates with respect to it. A parameter with
+    that it can be swept or be a mask; only JAX's own backward differentiates with respect to it. Such an array is a
+    copy if it is NumPy's, which may change later, and for a union a list of numbers stands for one. A parameter with
     a default that is not `None` is a setting too, and so are all after it; they may then also be given by position,
-    as in some of optax's losses. `op.bind(**settings)` is the op with its settings. Integers, keys, and whatever has no
-    derivative get `None`. The two forwards are equal to the last bit, except where they compute
-    the same sums in another order, as convolution does: there they are equal to rounding.
+    as in some of optax's losses. `op.bind(**settings)` is the op with its settings. Integers, keys, and whatever has
+    no derivative get `None`. The two forwards are equal to the last bit, except where they compute the same sums in
+    another order, as convolution does: there they are equal to rounding.
 
     An op without a hand-written pair is complete too: its backward is then JAX's own (`hand` is False).
 
@@ -107,39 +105,31 @@ class Op:
         return self._bwd is not None
 
     @functools.cached_property
+    def _signature(self) -> Signature:
+        return Signature(self._plain)
+
+    @property
     def keywords(self) -> frozenset[str]:
         """The names of the settings."""
-        return frozenset(p.name for p in self._settable)
+        return self._signature.settings
 
-    @functools.cached_property
+    @property
     def swept(self) -> frozenset[str]:
         """The names of the settings that may be arrays."""
-        takes_array = lambda p: p.annotation is Scalar or Array in get_args(p.annotation)
-        return frozenset(p.name for p in self._settable if takes_array(p))
+        return self._signature.swept
 
-    @functools.cached_property
-    def _parameters(self) -> tuple[inspect.Parameter, ...]:
-        try:
-            return tuple(inspect.signature(self._plain).parameters.values())
-        except ValueError:  # a function that is built in need not say what it takes
-            return ()
-
-    @functools.cached_property
-    def _settable(self) -> tuple[inspect.Parameter, ...]:
-        """The parameters that are settings: the first that is one, and all after it."""
-        return tuple(itertools.dropwhile(lambda p: not _is_setting(p), self._parameters))
-
-    def _sorted(self, arrays: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    def _sorted(self, arguments: tuple[Any, ...], settings: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Put settings that came by position with those that came by name, and those that are bound."""
-        by_position = [p for p in self._parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-        late = [i for i, p in enumerate(by_position) if p in self._settable and i < len(arrays)]
-        given = {by_position[i].name: arrays[i] for i in late}
+        arrays, given = self._signature.divide(arguments)
         twice = given.keys() & settings.keys()
         if twice:
             raise TypeError(f"expected one value of {', '.join(sorted(twice))} of {self}; got one by position and one "
                             "by name")  # fmt: skip
-        arrays = tuple(a for i, a in enumerate(arrays) if i not in late)
-        return arrays, self._settings | _static(given | settings)
+        return arrays, self._settings | self._signature.kept(given | settings)
+
+    def _used(self, settings: dict[str, Any]) -> dict[str, Any]:
+        """Put those that are bound with those of a call, as the function takes them."""
+        return self._signature.used(self._settings | self._signature.kept(settings))
 
     def bind(self, **settings: Any) -> "Op":
         """Return the op with these settings, for where an op is given and not called: in a model, as a loss.
@@ -157,12 +147,12 @@ class Op:
                             f"got {', '.join(sorted(unknown))}")  # fmt: skip
         bound = object.__new__(Op)  # a copy would be what unpickling gives
         bound.__dict__.update(self.__dict__)
-        bound._settings = {**self._settings, **_static(settings)}
+        bound._settings = self._settings | self._signature.kept(settings)
         return bound
 
     def check(self, *arrays: Any, **settings: Any) -> None:
         """Raise an error if the arrays cannot be meant: shapes always, values where they are concrete."""
-        settings = self._settings | settings
+        settings = self._used(settings)
         keywords = [name for name, setting in settings.items() if is_array(setting) and name not in self.swept]
         if keywords:
             raise TypeError(
@@ -187,20 +177,21 @@ class Op:
         self.check(*arrays, **settings)
         # A rule knows no derivative with respect to a setting.
         if self.installed and not _PLAIN.value and not any(map(is_array, settings.values())):
-            return _with_rule(self, tuple(sorted(settings.items())))(*arrays)
-        return self._plain(*arrays, **settings)
+            return _with_rule(self, tuple(sorted(settings.items())), len(arrays))(*arrays)
+        return self._plain(*arrays, **self._used(settings))
 
     def plain(self, *arrays: Any, **settings: Any) -> Any:
         """Apply the function alone, without a rule of its own or of any op within it."""
         arrays, settings = self._sorted(arrays, settings)
         self.check(*arrays, **settings)
         with _PLAIN(True):
-            return self._plain(*arrays, **settings)
+            return self._plain(*arrays, **self._used(settings))
 
     def fwd(self, *arrays: Any, **settings: Any) -> tuple[Any, Residuals]:
         """Apply the function and return `(out, residuals)`."""
         arrays, settings = self._sorted(arrays, settings)
         self.check(*arrays, **settings)
+        settings = self._used(settings)
         if self._fwd is None:
             return pullback(functools.partial(self._plain, **settings), *arrays)
         return self._fwd(*arrays, **settings)
@@ -209,7 +200,7 @@ class Op:
         """Return the cotangent of every array, given the cotangent of the output."""
         if self._bwd is None:
             return pull(residuals, d_out)
-        d_arrays = self._bwd(residuals, d_out, **self._settings | _static(settings))
+        d_arrays = self._bwd(residuals, d_out, **self._used(settings))
         if not isinstance(d_arrays, tuple):
             raise TypeError(
                 f"expected the backward of {self} to return a tuple, because it has one cotangent for each "
@@ -237,10 +228,6 @@ class Op:
         if self._settings:
             return _bound, (self._plain.__module__, self.__qualname__, self._settings)  # pyright: ignore[reportAttributeAccessIssue]
         return self.__qualname__  # pyright: ignore[reportAttributeAccessIssue]
-
-
-def _is_setting(p: inspect.Parameter) -> bool:
-    return p.kind is p.KEYWORD_ONLY or p.default not in (p.empty, None)
 
 
 def _bound(module: str, name: str, settings: dict[str, Any]) -> Op:
@@ -289,31 +276,12 @@ def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
     return jax.tree.map(lambda d: None if d.dtype == float0 else d, backward(d_out))
 
 
-def static(setting: Any) -> Any:
-    """Return a setting as what can be hashed and printed: a tuple for a list, a number for NumPy's; and so within.
-
-    >>> import numpy as np
-    >>> static([[1, np.int64(1)], (0, 2)]), static("SAME"), static(True)
-    (((1, 1), (0, 2)), 'SAME', True)
-    """
-    if isinstance(setting, list | tuple):
-        return tuple(map(static, setting))
-    # A bool is an index for Python, and an array claims to be one.
-    if isinstance(setting, np.bool_ | np.floating):
-        return setting.item()
-    index = isinstance(setting, SupportsIndex) and not isinstance(setting, bool | np.ndarray | jax.Array)
-    return operator.index(setting) if index else setting
-
-
-def _static(settings: dict[str, Any]) -> dict[str, Any]:
-    return {name: static(setting) for name, setting in settings.items()}
-
-
 @functools.cache
-def _with_rule(op: Op, settings: tuple[tuple[str, Any], ...]) -> Callable[..., Any]:
+def _with_rule(op: Op, settings: tuple[tuple[str, Any], ...], given: int) -> Callable[..., Any]:
     # Not `plain`: where a rule is installed, its forward may be the faster one too. What is remembered for nobody
     # costs nothing in a compiled program.
     keywords = dict(settings)
     ruled = jax.custom_vjp(lambda *arrays: op.fwd(*arrays, **keywords)[0])
-    ruled.defvjp(functools.partial(op.fwd, **keywords), functools.partial(op.bwd, **keywords))
+    # An array that is left out, such as a mask, has no cotangent either.
+    ruled.defvjp(functools.partial(op.fwd, **keywords), lambda *pair: op.bwd(*pair, **keywords)[:given])
     return ruled

@@ -1,7 +1,8 @@
 """Activations of straight pieces: the identity, and the rectifiers, which bend at 0.
 
 At a kink the derivative is that of the flatter piece: 0 for `relu` at 0 and for `relu6` at 6, the slope for
-`leaky_relu` at 0. So it is in PyTorch; JAX's own `maximum` and `clip` would give one half.
+`leaky_relu` at 0. So it is in PyTorch; JAX's own `maximum` and `clip` would give one half. At NaN, too, it is that of
+the flatter piece, as in JAX's rectifiers.
 
 Dimensions: `...` any shape.
 """
@@ -118,7 +119,7 @@ def leaky_relu(x: Float[Array, "..."], *, slope: Scalar = 0.01) -> Float[Array, 
 
     Source: Maas, Hannun and Ng, "Rectifier nonlinearities improve neural network acoustic models" (2013).
     """
-    return jnp.where(x > 0, x, jnp.asarray(slope, x.dtype) * x)
+    return jnp.where(x > 0, x, jnp.asarray(slope, x.dtype) * negative(x))
 
 
 def leaky_relu_fwd(x, *, slope=0.01):
@@ -163,7 +164,7 @@ def prelu(x: Float[Array, "..."], slope: Float[Array, "..."]) -> Float[Array, ".
 
     Source: He et al., "Delving deep into rectifiers" (2015).
     """
-    return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * x)
+    return jnp.where(x > 0, x, jnp.broadcast_to(slope, x.shape) * negative(x))
 
 
 def prelu_fwd(x, slope):
@@ -185,3 +186,14 @@ def sum_to(d: Array, learned: Array) -> Array:
     """Sum what was broadcast from `learned` back to its shape, in float32 at least."""
     shared = tuple(range(d.ndim - learned.ndim))
     return d.sum(shared, dtype=accumulator_dtype(d.dtype)).astype(learned.dtype)
+
+
+def negative(x: Array) -> Array:
+    """Return x where it is negative and 0 elsewhere, so that what is made of it is finite on the side that is not used.
+
+    Otherwise JAX would give it a derivative of 0 times an infinity.
+
+    >>> negative(jnp.array([-2.0, jnp.inf]))
+    Array([-2.,  0.], dtype=float32)
+    """
+    return jnp.where(x > 0, 0, x)

@@ -1,6 +1,6 @@
 """Activations that level off on both sides: sigmoid and tanh, their straight and their rational cousins.
 
-At a kink the derivative is that of the level piece, 0, as PyTorch's.
+At a kink the derivative is that of the level piece, 0, as PyTorch's. At NaN it is JAX's, NaN for those without kinks.
 
 Dimensions: `...` any shape.
 """
@@ -130,17 +130,17 @@ def hard_tanh(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Source: Collobert, "Large scale machine learning" (2004).
     """
-    return jnp.where(jnp.abs(x) < 1, x, lax.stop_gradient(jnp.clip(x, -1, 1)))
+    return jnp.where(jnp.abs(x) >= 1, lax.stop_gradient(jnp.clip(x, -1, 1)), x)
 
 
 def hard_tanh_fwd(x):
-    """Remember where x is between the kinks: one byte an element."""
-    return jnp.clip(x, -1, 1), jnp.abs(x) < 1
+    """Remember where x is level: one byte an element."""
+    return jnp.clip(x, -1, 1), jnp.abs(x) >= 1
 
 
-def hard_tanh_bwd(between, dy):
-    """y' is 1 where -1 < x < 1 and 0 elsewhere."""
-    return (jnp.where(between, dy, 0),)
+def hard_tanh_bwd(level, dy):
+    """y' is 0 where x <= -1 or x >= 1 and 1 elsewhere, which is at NaN too."""
+    return (jnp.where(level, 0, dy),)
 
 
 hard_tanh.defvjp(hard_tanh_fwd, hard_tanh_bwd)
@@ -182,8 +182,8 @@ def soft_sign(x: Float[Array, "..."]) -> Float[Array, "..."]:
 
     Source: Bergstra et al., "Quadratic polynomials learn better image features" (2009).
     """
-    largest = jnp.nan_to_num(x, nan=jnp.nan)  # an infinity would be divided by itself
-    return largest / (1 + jnp.abs(largest))
+    x = finite(x)  # an infinity would be divided by itself
+    return x / (1 + jnp.abs(x))
 
 
 def soft_sign_fwd(x):
@@ -198,3 +198,12 @@ def soft_sign_bwd(y, dy):
 
 
 soft_sign.defvjp(soft_sign_fwd, soft_sign_bwd)
+
+
+def finite(x: Array) -> Array:
+    """Return x with the largest number in place of an infinity, as a limit wants it; NaN stays, and its derivative.
+
+    >>> finite(jnp.array([-jnp.inf, 1.0, jnp.nan]))
+    Array([-3.4028235e+38,  1.0000000e+00,            nan], dtype=float32)
+    """
+    return jnp.where(jnp.isinf(x), jnp.sign(x) * jnp.finfo(x.dtype).max, x)

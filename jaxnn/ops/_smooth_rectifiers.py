@@ -99,9 +99,9 @@ def sparse_plus(x: Float[Array, "..."]) -> Float[Array, "..."]:
     Source: as `jax.nn.sparse_plus`, the integral of `sparse_sigmoid`; with sparsemax, Martins and Astudillo,
     "From softmax to sparsemax" (2016).
     """
-    between = jnp.where(jnp.abs(x) < 1, x, 0)
+    between = jnp.where(jnp.abs(x) >= 1, 0, x)
     bend = (between + 1) ** 2 / 4
-    return jnp.where(jnp.abs(x) < 1, bend, jnp.where(x <= -1, 0, x))
+    return jnp.where(x >= 1, x, jnp.where(x <= -1, 0, bend))
 
 
 def sparse_plus_fwd(x):

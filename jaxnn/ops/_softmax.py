@@ -18,7 +18,7 @@ def softmax(
     """Positive numbers with sum 1 along an axis, y_i = exp(x_i) / sum_j exp(x_j).
 
     The largest x is subtracted first, which changes no y and keeps every exponential finite. An x of minus
-    infinity gives a y of 0; a row of nothing else, or with an infinity in it, is NaN.
+    infinity gives a y of 0; a row of nothing else, or with plus infinity in it, is NaN.
 
     Args:
         x: Any shape.

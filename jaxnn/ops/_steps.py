@@ -10,6 +10,7 @@ from jax import lax
 from jaxtyping import Float
 
 from jaxnn.ops._op import op
+from jaxnn.ops._sigmoids import finite
 from jaxnn.typing import AnyArray, Array, Scalar
 
 Surrogate: TypeAlias = Literal["straight_through", "clipped", "sigmoid"]
@@ -78,7 +79,7 @@ def step(
     if surrogate is None:
         return y
     # 0, with the derivative of the stand-in. No infinity is to meet itself.
-    stand_in = _STAND_INS[surrogate][0](jnp.nan_to_num(x - jnp.asarray(threshold, x.dtype)))
+    stand_in = _STAND_INS[surrogate][0](finite(x - jnp.asarray(threshold, x.dtype)))
     return y + (high - low) * (stand_in - lax.stop_gradient(stand_in))
 
 
@@ -89,11 +90,11 @@ def step_fwd(x, *, low=0.0, high=1.0, threshold=0.0, surrogate=None):
 
 
 def step_bwd(x, dy, *, low=0.0, high=1.0, threshold=0.0, surrogate=None):
-    """dy/dx = (high - low) times the derivative of the stand-in, where x is finite; 0 without one."""
+    """dy/dx = (high - low) times the derivative of the stand-in, but 0 at an infinity; 0 without one."""
     if surrogate is None:
         return (jnp.zeros_like(dy),)
     t = x - jnp.asarray(threshold, x.dtype)
-    slope = jnp.where(jnp.isfinite(t), _STAND_INS[surrogate][1](t), 0)
+    slope = jnp.where(jnp.isinf(t), 0, _STAND_INS[surrogate][1](t))
     return (dy * (jnp.asarray(high, x.dtype) - jnp.asarray(low, x.dtype)) * slope,)
 
 

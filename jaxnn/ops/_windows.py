@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import ShapeError
-from jaxnn.ops._op import static
+from jaxnn.ops._settings import static
 from jaxnn.typing import Array
 
 Each: TypeAlias = SupportsIndex | Sequence[SupportsIndex]

@@ -6,9 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn.gradients import as_loss
-from jaxnn.losses import weighted_mean
-from jaxnn.training._evaluate import means, weights
+from jaxnn.training._evaluate import mean, means, weights
 from jaxnn.training._order import shuffled
 from jaxnn.training._plan import Plan
 from jaxnn.training._stopping import Best, EarlyStopping
@@ -70,7 +68,7 @@ def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Ar
     real = ts.position * b + jnp.arange(b, dtype=jnp.int32) < n if filled else None
     batch = batch._replace(w=weights(batch, real))
     ts, info = trainer.step(ts, batch)
-    seen = [info.loss, *(weighted_mean(as_loss(m)(info.prediction, batch.y), batch.w) for m in plan.metrics)]
+    seen = [info.loss, *(mean(m, info.prediction, batch.y, batch.w) for m in plan.metrics)]
     # A running mean rather than a sum to divide at the end: it rounds less, and a lone step's loss not at all.
     dtype = fit_state.weight.dtype
     weight = jnp.asarray(b, dtype) if batch.w is None else batch.w.sum().astype(dtype)

@@ -53,7 +53,8 @@ def fit(
         epochs: How many passes over the data.
         batch_size: Examples a step.
         validation: Further data to evaluate after every epoch.
-        metrics: Losses or metrics to record beside the loss, under their names.
+        metrics: Losses or metrics of examples to record beside the loss, under their names. (Those with a state are for
+            `evaluate`; and where a model gives logits, those of probabilities are NaN.)
         stopping: When to stop early; its numbers may be tracers.
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
@@ -67,7 +68,7 @@ def fit(
         move.
 
     Raises:
-        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int (NumPy's are).
+        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int (NumPy's are); a metric has a state.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; what is watched has no history; the optimizer's state is
             another's; the train state is one within an epoch.

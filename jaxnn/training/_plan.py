@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import SupportsIndex, final
 
 from jaxnn.gradients import LossLike, as_loss
+from jaxnn.metrics import Metric
 from jaxnn.training._checks import check_data, count, integer
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
@@ -58,13 +59,20 @@ def planned(
     """Return the plan of a run, or raise an error: of its data, its settings, or where it begins.
 
     Raises:
-        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int.
+        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int; a metric has a state.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; what is watched has no history; the optimizer's state is
             another's.
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
     metrics = (metrics,) if callable(metrics) else tuple(metrics)
+    gathered = [repr(metric) for metric in metrics if isinstance(metric, Metric)]
+    if gathered:
+        raise TypeError(
+            f"expected metrics of examples, such as accuracy, because history has their mean; got "
+            f"{', '.join(gathered)}, with a state in which all that is seen is gathered\n"
+            f"  hint: after the run, evaluate(trainer, train_state, data, {gathered[0]})"
+        )
     batch_size = integer(batch_size, "batch_size", why="it is a shape")
     check_data(trainer, train_state, data, trainer.loss, batch_size=batch_size, name="data")
     if validation is not None:

@@ -49,7 +49,7 @@ def dry_run(
         epochs: How many passes the run would make.
         batch_size: Examples a step.
         validation: Further data, evaluated once.
-        metrics: Losses or metrics to record beside the loss.
+        metrics: Losses or metrics of examples to record beside the loss.
         stopping: When the run would stop early.
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
@@ -133,7 +133,7 @@ def overfit(
         data: Inputs, targets and optional weights; of these, the batch that a run would begin with.
         batch_size: Examples of this batch.
         steps: How often to take it.
-        metrics: Losses or metrics to record beside the loss.
+        metrics: Losses or metrics of examples to record beside the loss.
         shuffle: Whether the run would; without, the batch is the first examples.
         progress: Whether to show progress, as `run` does.
 

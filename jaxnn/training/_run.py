@@ -107,7 +107,8 @@ def run(
         epochs: How many passes over the data; of a `FitState`, those of its whole run.
         batch_size: Examples a step.
         validation: Further data to evaluate after every epoch.
-        metrics: Losses or metrics to record beside the loss, under their names.
+        metrics: Losses or metrics of examples to record beside the loss, under their names. (Those with a state are for
+            `evaluate`; and where a model gives logits, those of probabilities are NaN.)
         stopping: When to stop early.
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.

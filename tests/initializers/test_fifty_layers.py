@@ -17,6 +17,7 @@ from jaxnn.ops import (
     hard_tanh,
     identity,
     leaky_relu,
+    log_sigmoid,
     mish,
     relu,
     relu6,
@@ -25,6 +26,7 @@ from jaxnn.ops import (
     silu,
     soft_sign,
     softplus,
+    squareplus,
     tanh,
 )
 
@@ -50,7 +52,7 @@ def averages(init, activation, depth=LAYERS, width=WIDTH, start=1.0, seeds=SEEDS
     return jax.tree.map(lambda a: a.mean(axis=0), jax.lax.map(one, jax.random.split(jax.random.key(0), seeds)))
 
 
-RECTIFIERS = [identity, relu, leaky_relu.bind(slope=0.2), relu6, elu, selu, softplus]
+RECTIFIERS = [identity, relu, leaky_relu.bind(slope=0.2), relu6, elu, selu, softplus, squareplus, log_sigmoid]
 SATURATING = [tanh, hard_tanh, sigmoid, hard_sigmoid, soft_sign]
 
 

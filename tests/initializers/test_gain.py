@@ -125,6 +125,27 @@ def test_conventional_gains_differ_from_what_keeps_a_variance_of_1(activation, b
     assert second_moment(formulas[activation.name]) ** -0.5 == pytest.approx(keeps, rel=1e-6)
 
 
+@pytest.mark.parametrize("at", [-2.68, -0.6759, -0.3, 0.06, 0.44, 1.0001, 2.551])
+def test_a_kink_within_a_panel_costs_the_fourth_digit_at_most_and_a_jump_the_second(at):
+    tail, density = math.erfc(at / math.sqrt(2)) / 2, math.exp(-at * at / 2) / math.sqrt(2 * math.pi)
+    kinked = (1 + at * at) * tail - at * density  # E[max(z - at, 0)^2]
+    assert gain(lambda z: jnp.maximum(z - at, 0)) == pytest.approx(kinked**-0.5, rel=1e-3)
+    # The worst there is: what does not vary but within the panels beside 0.
+    narrow = abs(at) / 100
+    assert gain(lambda z: jnp.clip(z, -narrow, narrow)) == pytest.approx(
+        second_moment(lambda z: min(max(z, -narrow), narrow)) ** -0.5, rel=1e-3
+    )
+    assert gain(lambda z: (z > at).astype(z.dtype)) == pytest.approx(tail**-0.5, rel=2e-2)
+
+
+def test_a_kink_at_a_multiple_of_one_eighth_costs_nothing(x64):
+    for at in (-1.625, 0.125, 2.25):
+        tail, density = math.erfc(at / math.sqrt(2)) / 2, math.exp(-at * at / 2) / math.sqrt(2 * math.pi)
+        kinked = (1 + at * at) * tail - at * density
+        assert gain(lambda z, at=at: jnp.maximum(z - at, 0)) == pytest.approx(kinked**-0.5, rel=1e-12)
+        assert gain(lambda z, at=at: (z > at).astype(z.dtype)) == pytest.approx(tail**-0.5, rel=1e-12)
+
+
 def test_functions_of_jax_have_the_gains_of_the_ops_with_their_names():
     assert gain(jnp.tanh) == gain(tanh)
     assert gain(jax.nn.relu) == gain(relu)
@@ -157,6 +178,40 @@ def test_what_is_no_function_of_each_element_is_refused(function):
         function(jax.nn.glu)
     with pytest.raises(ValueError, match=r"^expected a function with a second moment above 0 and .* has 0\.0$"):
         function(jnp.zeros_like)
+
+
+# Those that join features, or have a parameter of their own.
+NOT_OF_ELEMENTS = {"glu", "swiglu", "softmax", "log_softmax", "standardize", "prelu", "parametric_swish"}
+ACTIVATIONS = {
+    "celu", "elu", "gelu", "gelu_tanh", "glu", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "identity",
+    "leaky_relu", "log_sigmoid", "log_softmax", "mish", "parametric_swish", "prelu", "relu", "relu6", "selu", "sigmoid",
+    "silu", "soft_sign", "softmax", "softplus", "sparse_plus", "sparse_sigmoid", "squareplus", "standardize", "step",
+    "swiglu", "swish", "tanh",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(ACTIVATIONS - NOT_OF_ELEMENTS))
+def test_every_activation_of_elements_has_a_gain_that_keeps_its_second_moment_or_is_conventional(name, x64):
+    f = getattr(nn.ops, name)
+    z = np.random.default_rng(0).normal(size=100_000)
+    keeps = float((np.asarray(f(jnp.asarray(z))) ** 2).mean()) ** -0.5
+    conventional = {"tanh": 5 / 3, "sigmoid": 1, "selu": 3 / 4}
+    assert gain(f) == pytest.approx(conventional.get(name, keeps), rel=0.02)
+    assert recommend_init(f).scale > 0
+
+
+@pytest.mark.parametrize("name", sorted(NOT_OF_ELEMENTS))
+def test_every_other_is_refused(name):
+    message = "of one array" if name in ("prelu", "parametric_swish") else "of each element by itself"
+    with pytest.raises((TypeError, ValueError), match=f"^expected a function {message}"):
+        gain(getattr(nn.ops, name))
+
+
+def test_an_activation_with_a_parameter_has_the_gain_of_what_it_begins_as():
+    message = r"^expected a function of one array, .*; prelu takes x and slope\n  hint: .*lambda x: prelu\(x, slope\)$"
+    with pytest.raises(TypeError, match=message):
+        gain(nn.ops.prelu)
+    assert gain(lambda x: nn.ops.prelu(x, jnp.float32(0.25))) == pytest.approx(math.sqrt(2 / (1 + 0.25**2)), rel=1e-6)
 
 
 @pytest.mark.parametrize("activation", ["relu", nn.Dense, nn.Dense(3)])

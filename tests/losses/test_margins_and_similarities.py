@@ -73,7 +73,7 @@ def test_LOSS_12_labels_of_0_and_1_are_refused_or_nan(loss):
     assert jnp.isnan(jax.jit(loss)(jnp.ones(2), jnp.array([0, 1]))).tolist() == [True, False]
 
 
-def test_LOSS_15_E_20_categorical_hinge_takes_the_best_wrong_class():
+def test_LOSS_15_and_28_20_and_E_20_categorical_hinge_takes_the_best_wrong_class_and_a_margin_of_1():
     scores, labels = jnp.array([[2.0, 1.0, 0.5], [2.0, 1.0, 0.5]]), jnp.array([0, 1])
     for loss in (losses.multiclass_hinge_loss, losses.categorical_hinge_loss):
         np.testing.assert_array_equal(loss(scores, labels), [0, 2])

@@ -9,39 +9,65 @@ from jaxnn import losses
 
 random = np.random.default_rng(0)
 X, P = random.normal(size=(6, 4)), random.uniform(0.05, 0.95, size=(6, 4))
+FAR = X.copy()  # with what is far out, on the right side and on the wrong
+FAR[0, 0], FAR[1, 1], FAR[2, 2], FAR[4, 0] = 1e4, -1e4, 1e4, 0.0
 T = random.uniform(size=(6, 4))
 ROWS = P / P.sum(-1, keepdims=True)
 TARGETS = T / T.sum(-1, keepdims=True)
 LABELS = np.array([0, 3, 1, -100, 2, 2])
+CLASSES = np.where(LABELS < 0, 0, LABELS)
 WEIGHTS = np.array([0.5, 2.0, 1.0, 3.0])
 COUNTS = random.poisson(3.0, size=(6, 4)).astype(float)
 
 TORCH = [
-    ("mae", (X, T), {}, lambda F, x, t: F.l1_loss(x, t, reduction="none")),
-    ("mse", (X, T), {}, lambda F, x, t: F.mse_loss(x, t, reduction="none")),
-    ("huber_loss", (X, T), {"delta": 0.7}, lambda F, x, t: F.huber_loss(x, t, delta=0.7, reduction="none")),
-    ("huber_loss", (X, T), {"delta": 0.7}, lambda F, x, t: 0.7 * F.smooth_l1_loss(x, t, beta=0.7, reduction="none")),
-    ("binary_cross_entropy", (X, T), {},
+    ("mae", (FAR, T), {}, lambda F, x, t: F.l1_loss(x, t, reduction="none")),
+    ("mse", (FAR, T), {}, lambda F, x, t: F.mse_loss(x, t, reduction="none")),
+    ("huber_loss", (FAR, T), {"delta": 0.7}, lambda F, x, t: F.huber_loss(x, t, delta=0.7, reduction="none")),
+    ("huber_loss", (FAR, T), {"delta": 0.7}, lambda F, x, t: 0.7 * F.smooth_l1_loss(x, t, beta=0.7, reduction="none")),
+    ("binary_cross_entropy", (FAR, T), {},
      lambda F, x, t: F.binary_cross_entropy_with_logits(x, t, reduction="none")),
-    ("weighted_binary_cross_entropy", (X, T), {"positive_weight": WEIGHTS},
+    ("weighted_binary_cross_entropy", (FAR, T), {"positive_weight": WEIGHTS},
      lambda F, x, t: F.binary_cross_entropy_with_logits(x, t, pos_weight=x.new_tensor(WEIGHTS), reduction="none")),
     ("binary_cross_entropy_from_probabilities", (P, T), {},
      lambda F, p, t: F.binary_cross_entropy(p, t, reduction="none")),
-    ("cross_entropy", (X, TARGETS), {}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
-    ("sparse_cross_entropy", (X, LABELS), {"ignore": -100, "smoothing": 0.1, "class_weights": WEIGHTS},
+    ("cross_entropy", (FAR, TARGETS), {}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
+    ("sparse_cross_entropy", (FAR, LABELS), {"ignore": -100, "smoothing": 0.1, "class_weights": WEIGHTS},
      lambda F, x, t: F.cross_entropy(x, t, x.new_tensor(WEIGHTS), label_smoothing=0.1, reduction="none")),
-    ("sparse_cross_entropy", (X, LABELS), {"ignore": -100}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
+    ("sparse_cross_entropy", (FAR, LABELS), {"ignore": -100}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
     ("kl_divergence", (np.log(ROWS), TARGETS), {}, lambda F, x, t: F.kl_div(x, t, reduction="none").sum(-1)),
     ("kl_divergence_with_log_targets", (np.log(ROWS), np.log(TARGETS)), {},
      lambda F, x, t: F.kl_div(x, t, reduction="none", log_target=True).sum(-1)),
     ("poisson_nll", (P, COUNTS), {},
      lambda F, x, t: F.poisson_nll_loss(x, t, log_input=False, eps=0, reduction="none")),
-    ("poisson_nll_from_log_rate", (X, COUNTS), {}, lambda F, x, t: F.poisson_nll_loss(x, t, reduction="none")),
-    ("poisson_nll_from_log_rate", (X, COUNTS), {"full": True},
+    ("poisson_nll_from_log_rate", (FAR, COUNTS), {}, lambda F, x, t: F.poisson_nll_loss(x, t, reduction="none")),
+    ("poisson_nll_from_log_rate", (FAR, COUNTS), {"full": True},
      lambda F, x, t: F.poisson_nll_loss(x, t, full=True, reduction="none")),
-    ("gaussian_nll", (X, T, P), {}, lambda F, x, t, v: F.gaussian_nll_loss(x, t, v, reduction="none")),
-    ("gaussian_nll", (X, T, P), {"full": True},
+    ("gaussian_nll", (FAR, T, P), {}, lambda F, x, t, v: F.gaussian_nll_loss(x, t, v, reduction="none")),
+    ("gaussian_nll", (FAR, T, P), {"full": True},
      lambda F, x, t, v: F.gaussian_nll_loss(x, t, v, full=True, reduction="none")),
+    ("half_squared_error", (FAR, T), {}, lambda F, x, t: F.mse_loss(x, t, reduction="none") / 2),
+    ("sse", (FAR, T), {}, lambda F, x, t: F.mse_loss(x, t, reduction="none").sum(-1)),
+    ("multilabel_cross_entropy", (FAR, T), {},
+     lambda F, x, t: 4 * F.multilabel_soft_margin_loss(x, t, reduction="none")),  # a mean over labels
+    ("softmax_cross_entropy", (FAR, TARGETS), {}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
+    ("safe_softmax_cross_entropy", (FAR, TARGETS), {}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
+    ("softmax_cross_entropy_with_integer_labels", (FAR, CLASSES), {},
+     lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
+    ("cross_entropy", (FAR, CLASSES), {}, lambda F, x, t: F.cross_entropy(x, t, reduction="none")),
+    ("cross_entropy_from_probabilities", (ROWS, CLASSES), {},
+     lambda F, p, t: F.nll_loss(p.log(), t, reduction="none")),
+    ("gaussian_nll_from_log_variance", (np.stack([X, T], -1), P), {},
+     lambda F, x, t: F.gaussian_nll_loss(x[..., 0], t, x[..., 1].exp(), reduction="none")),
+    ("cosine_similarity", (FAR, T), {}, lambda F, x, t: F.cosine_similarity(x, t)),
+    ("cosine_distance", (FAR, T), {}, lambda F, x, t: 1 - F.cosine_similarity(x, t)),
+    ("cosine_proximity", (FAR, T), {}, lambda F, x, t: -F.cosine_similarity(x, t)),
+    ("triplet_margin_loss", (FAR, T, P), {"eps": 0.0, "margin": 0.5},
+     lambda F, a, p, n: F.triplet_margin_loss(a, p, n, margin=0.5, eps=0, reduction="none")),
+    ("triplet_margin_loss", (FAR, T, P), {"eps": 0.0, "norm_degree": 3},
+     lambda F, a, p, n: F.triplet_margin_loss(a, p, n, p=3, eps=0, reduction="none")),
+    ("soft_threshold", (FAR,), {"threshold": 0.5}, lambda F, x: F.softshrink(x, 0.5)),
+    ("l1_penalty", (FAR,), {"strength": 0.1}, lambda F, x: 0.1 * F.l1_loss(x, x.detach() * 0, reduction="sum")),
+    ("l2_penalty", (FAR,), {"strength": 0.1}, lambda F, x: 0.1 * F.mse_loss(x, x.detach() * 0, reduction="sum")),
 ]  # fmt: skip
 
 
@@ -58,6 +84,26 @@ def test_value_and_gradient_are_those_of_torch(name, arrays, settings, theirs, x
     np.testing.assert_allclose(out, expected.detach().numpy(), rtol=1e-10, atol=1e-12)
     d = getattr(losses, name).bwd(residuals, jnp.ones_like(out), **settings)[0]
     np.testing.assert_allclose(d, x.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.oracle
+def test_the_margins_of_torch_are_summed_over_the_wrong_classes_and_divided_by_all(x64):
+    """So that only the best of them counts in ours: Crammer and Singer's is never more than K times PyTorch's."""
+    torch = pytest.importorskip("torch")
+    theirs = torch.nn.functional.multi_margin_loss(torch.tensor(X), torch.tensor(CLASSES), reduction="none").numpy()
+    true = np.take_along_axis(X, CLASSES[:, None], 1)
+    each = np.maximum(0, 1 + X - true) * (np.arange(4) != CLASSES[:, None])
+    np.testing.assert_allclose(theirs, each.sum(1) / 4, rtol=1e-12)
+    np.testing.assert_allclose(losses.multiclass_hinge_loss(jnp.asarray(X), jnp.asarray(CLASSES)), each.max(1))
+
+
+def test_hinges_of_scikit_learn(x64):
+    metrics = pytest.importorskip("sklearn.metrics")
+    signs = np.where(X[:, 0] > 0.3, 1, -1)
+    ours = losses.hinge_loss(jnp.asarray(FAR[:, 1]), jnp.asarray(signs))
+    np.testing.assert_allclose(ours.mean(), metrics.hinge_loss(signs, FAR[:, 1]), rtol=1e-12)
+    ours = losses.multiclass_hinge_loss(jnp.asarray(FAR), jnp.asarray(CLASSES))
+    np.testing.assert_allclose(ours.mean(), metrics.hinge_loss(CLASSES, FAR, labels=range(4)), rtol=1e-12)
 
 
 @pytest.mark.oracle

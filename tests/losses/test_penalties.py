@@ -86,6 +86,71 @@ def trained(penalty, w, x, y):
     return nn.fit(t, ts, nn.Data(x, y), epochs=200, batch_size=len(x))[0].params["w"][:, 0]
 
 
+BATCH = nn.Data(jnp.array([[1.0, 2.0], [3.0, -1.0]]), jnp.array([[1.0], [2.0]]))
+PARAMS = {"w": jnp.array([[0.5], [-1.0]]), "b": jnp.array([0.25])}
+
+
+@pytest.mark.parametrize("road", [nn.by_hand, nn.by_autodiff], ids=["by_hand", "by_autodiff"])
+def test_LOSS_17_the_regularised_loss_is_the_loss_and_lambda_times_the_sum_of_squares(road):
+    loss, _, grads = road(nn.Dense(1), nn.losses.mse)(PARAMS, {}, {}, BATCH)
+    regularised, _, more = nn.with_penalty(road, Penalty(l2=0.1))(nn.Dense(1), nn.losses.mse)(PARAMS, {}, {}, BATCH)
+    np.testing.assert_allclose(regularised - loss, 0.1 * (0.25 + 1), rtol=1e-5)  # the bias is left alone
+    np.testing.assert_allclose(more["w"] - grads["w"], [[0.1], [-0.2]], rtol=1e-5)  # 2 lambda w
+    np.testing.assert_array_equal(more["b"], grads["b"])
+
+
+def step(optimizer, penalty=None):
+    """The weights after one step of training from PARAMS."""
+    road = nn.by_hand if penalty is None else nn.with_penalty(nn.by_hand, penalty)
+    t = nn.trainer(nn.Dense(1), nn.losses.mse, optimizer, gradient=road)
+    ts = t.init(jax.random.key(0), BATCH.x)._replace(params=PARAMS)
+    return t.step(ts, BATCH)[0].params
+
+
+def test_REG_1_with_plain_descent_l2_is_a_decay_of_weights_and_not_of_biases():
+    rate, strength = 0.1, 0.05
+    g = nn.by_hand(nn.Dense(1), nn.losses.mse)(PARAMS, {}, {}, BATCH)[2]
+    after = step(nn.sgd(rate), Penalty(l2=strength))
+    np.testing.assert_allclose(after["w"], (1 - 2 * rate * strength) * PARAMS["w"] - rate * g["w"], rtol=1e-6)
+    np.testing.assert_allclose(after["b"], PARAMS["b"] - rate * g["b"], rtol=1e-6)
+
+
+def test_E_55_with_adam_l2_is_not_the_decay_of_adamw():
+    """Adam divides the penalty's slope by the size of gradients; adamw's decay is 2 lambda w times the rate."""
+    rate, strength = 0.1, 0.05
+    by_penalty = step(nn.adam(rate), Penalty(l2=strength))["w"]
+    decayed = step(nn.adamw(rate, weight_decay=2 * strength, mask={"w": True, "b": False}))["w"]
+    bare = step(nn.adam(rate))["w"]
+    np.testing.assert_allclose(decayed, bare - rate * 2 * strength * PARAMS["w"], rtol=1e-5)
+    assert jnp.abs(by_penalty - decayed).max() > 1e-3
+
+
+def test_E_57_a_step_down_the_slope_of_l1_passes_0_and_a_proximal_one_stays_there():
+    w = jnp.array(0.05)
+    down = w - l1_penalty.bwd(w, jnp.ones(()), strength=0.1)[0]
+    assert down < 0
+    assert soft_threshold(w, threshold=0.1) == 0
+
+
+def test_REG_7_and_E_59_a_penalty_fits_less_and_helps_most_where_data_are_few():
+    """It never sees the test set, raises the loss in training, and so makes underfitting worse."""
+    random = np.random.default_rng(0)
+    draw = lambda n: jnp.asarray(random.normal(size=(n, 6)), jnp.float32)
+    true, unseen = draw(1).T, draw(200)
+    errors = {}
+    for n in (8, 200):
+        x = draw(n)
+        y = x @ true + 2 * draw(n)[:, :1]
+        for l2 in (0.0, 0.3):
+            w = trained(Penalty(l2=l2), jnp.zeros((6, 1)), x, y)[:, None]
+            errors[n, l2] = float(((x @ w - y) ** 2).mean()), float(((unseen @ (w - true)) ** 2).mean())
+    for n in (8, 200):
+        assert errors[n, 0.3][0] > errors[n, 0.0][0]
+    few, many = (errors[n, 0.0][1] - errors[n, 0.3][1] for n in (8, 200))
+    assert few > 0
+    assert few > many
+
+
 def test_REG_8_a_stronger_penalty_leaves_smaller_weights_and_may_be_swept():
     x = jnp.asarray(np.random.default_rng(0).normal(size=(8, 2)), jnp.float32)
     y = x @ jnp.array([[1.0], [-2.0]])

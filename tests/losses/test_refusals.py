@@ -29,6 +29,58 @@ def test_a_column_of_labels_is_refused(name):
         getattr(losses, name)(jnp.ones((4, 3)), jnp.zeros((4, 1), jnp.int32))
 
 
+COLUMN, ROW, VECTORS = jnp.ones((4, 1)), jnp.ones(4), jnp.ones((4, 3))
+BROADCAST = {
+    "hinge_loss": (COLUMN, ROW),
+    "squared_hinge_loss": (COLUMN, ROW),
+    "perceptron_loss": (COLUMN, ROW),
+    "sparsemax_loss": (COLUMN, ROW),
+    "multiclass_hinge_loss": (VECTORS, jnp.zeros((4, 1), int)),
+    "multiclass_perceptron_loss": (VECTORS, jnp.zeros((4, 1), int)),
+    "multiclass_sparsemax_loss": (VECTORS, jnp.zeros((4, 1), int)),
+    "categorical_hinge_loss": (VECTORS, jnp.ones((4, 1))),
+    "cosine_similarity": (VECTORS, jnp.ones((1, 3))),
+    "cosine_distance": (VECTORS, jnp.ones((1, 3))),
+    "cosine_proximity": (VECTORS, jnp.ones((1, 3))),
+    "triplet_margin_loss": (VECTORS, VECTORS, jnp.ones((1, 3))),
+    "contrastive_loss": (VECTORS, VECTORS, jnp.ones((4, 1))),
+    "ntxent": (VECTORS, jnp.ones((4, 1))),
+    "dice_loss": (jnp.ones((4, 5, 3)), jnp.ones((4, 1, 3))),
+    "binary_dice_loss": (jnp.ones((4, 5)), jnp.ones((4, 1))),
+    "multiclass_generalized_dice_loss": (jnp.ones((4, 5, 3)), jnp.ones((4, 1, 3))),
+    "ranking_softmax_loss": (VECTORS, jnp.ones((4, 1))),
+    "ctc_loss": (jnp.ones((4, 5, 3)), jnp.zeros((4, 1)), jnp.ones((4, 2), int), jnp.zeros((4, 2))),
+    "ctc_loss_with_forward_probs": (jnp.ones((4, 5, 3)), jnp.zeros((4, 5)), jnp.ones((4, 2), int), jnp.zeros((4, 1))),
+    "gaussian_nll": (COLUMN, COLUMN, ROW),
+    "gaussian_nll_from_log_variance": (jnp.ones((4, 2)), COLUMN),
+    "cross_entropy": (VECTORS, jnp.ones((4, 1))),
+    "softmax_cross_entropy_with_integer_labels": (VECTORS, jnp.zeros((4, 1), int)),
+    "weighted_mean": (VECTORS, COLUMN),
+}
+
+
+@pytest.mark.parametrize("name", BROADCAST)
+def test_arrays_that_would_broadcast_are_refused_on_every_road(name):
+    loss = getattr(losses, name)
+    for road in (loss, loss.plain, loss.fwd, jax.jit(loss)):
+        with pytest.raises(nn.ShapeError, match=r"expected .*, because .*; got .*\("):
+            road(*BROADCAST[name])
+
+
+def test_every_loss_of_two_arrays_is_here():
+    elsewhere = ("jaxnn.losses._detection", "jaxnn.losses._variational")  # tests of models
+    named = {op.name for op in vars(losses).values() if isinstance(op, nn.Op) and op.__module__ not in elsewhere}
+    labelled = {"sparse_cross_entropy", "softmax_focal_loss", "cross_entropy_from_probabilities"}
+    alone = {"l1_penalty", "l2_penalty", "elastic_net_penalty", "soft_threshold", "smooth_labels"}
+    assert named <= {*SAME_SHAPE, *BROADCAST} | labelled | alone
+
+
+def test_a_loss_of_a_maximum_refuses_targets_that_would_broadcast():
+    loss = losses.make_fenchel_young_loss(jax.nn.logsumexp)
+    with pytest.raises(nn.ShapeError, match=r"one shape, \(4, 1\), because broadcasting"):
+        loss(VECTORS, COLUMN)
+
+
 Z, LABELS, HALF = jnp.ones((4, 3)), jnp.zeros(4, jnp.int32), jnp.full(4, 0.5)
 REFUSED = [
     (lambda: losses.huber_loss(HALF, HALF, delta=0.0), "expected delta above 0, because .*; got 0.0"),

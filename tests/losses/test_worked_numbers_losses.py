@@ -1,10 +1,13 @@
 """The numbers of the catalogue, each under its item's name, and the errors that must not be made."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxnn as nn
 from jaxnn import losses
 
 y, prediction = np.array([1.0, 2.0, 3.0]), np.array([1.5, 2.0, 5.0])
@@ -138,6 +141,25 @@ def test_LOSS_14_poisson(x64):
     assert losses.poisson_nll(jnp.array(2.0), jnp.array(2.0)) < losses.poisson_nll(jnp.array(2.1), jnp.array(2.0))
 
 
+@pytest.mark.parametrize(("probability", "t"), [(0.9, 1.0), (0.2, -1.0)])
+def test_E_19_hinge_takes_a_raw_score_and_not_a_probability(probability, t, x64):
+    """A score beyond 1 costs nothing, which a probability never is: it would be pushed on for ever."""
+    p = jnp.array(probability)
+    score = 3 * jnp.log(p / (1 - p))
+    assert losses.hinge_loss(score, jnp.array(t)) == 0
+    assert losses.hinge_loss(p, jnp.array(t)) > 0.09
+
+
+def test_LOSS_16_cosine_proximity(x64):
+    p, t = jnp.array([1.0, 2.0]), jnp.array([2.0, 1.0])
+    close(losses.cosine_proximity(p, t), -0.8)
+    for scale in (1e-3, 7.0, 1e3):  # invariant to positive scaling, and the slope along it is 0
+        close(losses.cosine_proximity(scale * p, t), -0.8)
+        close(losses.cosine_proximity(p, scale * t), -0.8)
+    assert abs((slope(losses.cosine_proximity, p, t) * p).sum()) < 1e-12
+    close(losses.cosine_proximity(p, 3 * p), -1)  # the least
+
+
 def test_LOSS_18_a_class_weight_multiplies_the_loss_of_its_class(x64):
     z, labels, w = jnp.zeros((3, 2)), jnp.array([0, 1, 1]), jnp.array([1.0, 3.0])
     l = losses.sparse_cross_entropy(z, labels, class_weights=w)
@@ -146,6 +168,60 @@ def test_LOSS_18_a_class_weight_multiplies_the_loss_of_its_class(x64):
     close(losses.weighted_mean(l), np.log(2) * 7 / 3)
     unweighted = losses.sparse_cross_entropy(z, labels)
     close(losses.weighted_mean(unweighted, losses.label_weights(labels, class_weights=w)), np.log(2))
+
+
+def test_LOSS_18_and_IMB_3_balanced_weights_let_each_class_pull_alike(x64):
+    labels = jnp.repeat(jnp.array([0, 1]), jnp.array([90, 10]))
+    counts = np.bincount(labels)
+    w = len(labels) / (2 * counts)  # n / (K n_k)
+    close(w, [0.5555555556, 5.0])
+    z = jnp.zeros((100, 2))
+    l = losses.sparse_cross_entropy(z, labels, class_weights=w)
+    close(l[:90].sum(), l[90:].sum())
+    close(losses.sparse_cross_entropy(z, labels, class_weights=[1.0, 1.0]), losses.sparse_cross_entropy(z, labels))
+    pull = slope(losses.sparse_cross_entropy, z, labels, class_weights=jnp.asarray(w))
+    close(pull, w[labels][:, None] * slope(losses.sparse_cross_entropy, z, labels))  # gradients in proportion
+
+
+class Pinball:
+    """A loss as an object: the slope is its own above and below."""
+
+    def __init__(self, share):
+        self.share = share
+
+    def __call__(self, prediction, target):
+        e = target - prediction
+        return jnp.where(e > 0, self.share * e, (self.share - 1) * e)
+
+
+def cubed(prediction, target, power=3):
+    return jnp.abs(prediction - target) ** power
+
+
+CUSTOM = {"function": cubed, "lambda": lambda p, t: (p - t) ** 4, "partial": functools.partial(cubed, power=2),
+          "object": Pinball(0.9), "jitted": jax.jit(cubed)}  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", CUSTOM.values(), ids=CUSTOM)
+def test_LOSS_19_any_function_of_prediction_and_target_is_trained_on_either_road(loss):
+    batch = nn.Data(jnp.array([[1.0], [2.0]]), jnp.array([[3.0], [1.0]]))
+    after = []
+    for road in (nn.by_autodiff, nn.by_hand):
+        t = nn.trainer(nn.Dense(1), loss, nn.sgd(0.1), gradient=road)
+        ts, info = t.step(t.init(jax.random.key(0), batch.x), batch)
+        np.testing.assert_allclose(info.loss, loss(info.prediction, batch.y).mean(), rtol=1e-6)
+        after.append(ts.params["w"])
+    np.testing.assert_allclose(*after, rtol=1e-6)
+    assert after[0] != t.init(jax.random.key(0), batch.x).params["w"]
+
+
+def test_LOSS_19_a_function_that_takes_the_mean_itself_is_told_to_leave_it():
+    t = nn.trainer(nn.Dense(1), lambda p, t: ((p - t) ** 2).mean(), nn.sgd(0.1))
+    batch = nn.Data(jnp.ones((2, 1)), jnp.ones((2, 1)))
+    with pytest.raises(
+        nn.ShapeError, match=r"a loss of shape \(batch, ...\), .*\n  hint: return the loss of each example"
+    ):
+        t.step(t.init(jax.random.key(0), batch.x), batch)
 
 
 @pytest.mark.parametrize(("error", "loss"), [(1.0, losses.mae), (1.0, losses.huber_loss), (2.0, losses.mse)])

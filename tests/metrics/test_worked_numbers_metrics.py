@@ -1,5 +1,6 @@
 """The numbers of the catalogue, by the names of their items."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,21 +11,34 @@ ANSWER = jnp.array([1.0] * 8 + [1.0] * 2 + [0.0] * 4 + [0.0] * 6)  # tp = 8, fp 
 TARGET = jnp.array([1.0] * 8 + [0.0] * 2 + [1.0] * 4 + [0.0] * 6)
 
 
-@pytest.mark.parametrize(
-    ("metric", "expected"),
-    [
-        pytest.param(m.Mean(m.binary_accuracy), 0.7, id="MET-1"),
-        pytest.param(m.Precision(threshold=0.5), 0.8, id="MET-2"),
-        pytest.param(m.Recall(threshold=0.5), 2 / 3, id="MET-3"),
-        pytest.param(m.FBeta(threshold=0.5), 0.7272727, id="MET-4"),
-    ],
-)
-def test_of_the_four_counts(metric, expected):
-    np.testing.assert_allclose(metric(ANSWER, TARGET), expected, rtol=1e-6)
+def judged(metric):
+    """A figure of these four counts: of scores as they stand, and of what a compiled program makes of them."""
+    value, again = metric(ANSWER, TARGET), jax.jit(metric.__call__)(ANSWER, TARGET)
+    np.testing.assert_allclose(again, value, rtol=1e-6)
+    return value
 
 
-@pytest.mark.parametrize("item", ["E-67"])
-def test_f1_is_between_precision_and_recall(item):
+def test_MET_1_accuracy():
+    np.testing.assert_allclose(judged(m.Mean(m.binary_accuracy)), 0.7, rtol=1e-6)
+    two = jnp.stack([0.5 - ANSWER, ANSWER - 0.5], -1)
+    np.testing.assert_allclose(m.Mean(m.accuracy)(two, TARGET.astype(jnp.int32)), 0.7, rtol=1e-6)
+
+
+def test_MET_2_precision():
+    np.testing.assert_allclose(judged(m.Precision(threshold=0.5)), 0.8, rtol=1e-6)
+
+
+def test_MET_3_recall():
+    np.testing.assert_allclose(judged(m.Recall(threshold=0.5)), 0.6667, atol=5e-5)
+
+
+def test_MET_4_f1():
+    f1 = judged(m.FBeta(threshold=0.5))
+    np.testing.assert_allclose(f1, 0.7272727, rtol=1e-6)
+    np.testing.assert_allclose(f1, 2 * 0.8 * (2 / 3) / (0.8 + 2 / 3), rtol=1e-6)  # 2PR / (P + R)
+
+
+def test_E_67_f1_is_between_precision_and_recall_and_not_above_them():
     random = np.random.default_rng(0)
     precision, recall, f1 = m.Precision(threshold=0.5), m.Recall(threshold=0.5), m.FBeta(threshold=0.5)
     matrices = [jnp.asarray(counts, jnp.float32) for counts in random.integers(0, 9, (50, 2, 2))]
@@ -32,6 +46,7 @@ def test_f1_is_between_precision_and_recall(item):
         p, r, f = (float(metric.compute(counts)) for metric in (precision, recall, f1))
         if p and r:
             assert min(p, r) - 1e-6 <= f <= max(p, r) + 1e-6
+    assert judged(f1) < judged(precision)
 
 
 SCORES, POSITIVE = jnp.array([0.1, 0.4, 0.35, 0.8]), jnp.array([0.0, 0.0, 1.0, 1.0])
@@ -47,6 +62,8 @@ def test_MET_5_roc_auc(auc):
 
 def test_MET_6_mse_is_a_mean():
     assert m.MeanSquaredError()(jnp.array([1.0, 4.0]), jnp.array([1.0, 2.0])) == 2
+    value = m.MeanSquaredError()(jnp.array([1.5, 2.0, 5.0]), jnp.array([1.0, 2.0, 3.0]))
+    np.testing.assert_allclose(value, 1.4166666667, rtol=1e-6)  # LOSS-2
 
 
 def test_MET_7_r_squared():
@@ -54,10 +71,19 @@ def test_MET_7_r_squared():
 
 
 def test_MET_8_the_threshold_is_a_parameter():
+    """Section 28, row 14: 0.5 is a convention."""
     score, target = jnp.array([0.45, 0.55]), jnp.array([1.0, 1.0])
     assert m.Recall(threshold=0.5)(score, target) == 0.5
     assert m.Recall(threshold=0.4)(score, target) == 1
     assert m.Recall(threshold=0.55)(score, target) == 0  # what equals it is not above it
+
+
+def test_MET_9_98_percent_in_training_and_54_in_test_are_44_points_apart():
+    """Section 28, row 15."""
+    target = jnp.ones(50)
+    right = lambda percent: jnp.where(jnp.arange(50) < percent // 2, 1.0, -1.0)
+    train, test = (m.Mean(m.binary_accuracy)(right(percent), target) for percent in (98, 54))
+    np.testing.assert_allclose(100 * (train - test), 44, rtol=1e-5)
 
 
 @pytest.mark.parametrize("zero", [0.0, 1.0, float("nan")])

@@ -24,6 +24,10 @@ def scaled_bwd(residuals, dy, *, by=2.0, twice=False):
     return (scaled(dy, by=by, twice=twice),)
 
 
+def weighted(x: Array, *, weights: Array | None = None) -> Array:
+    return x if weights is None else x * weights
+
+
 def make(*, install=False):
     op = Op(scaled)
     op.defvjp(scaled_fwd, scaled_bwd, install=install)
@@ -74,3 +78,60 @@ def test_a_static_setting_may_not_be_an_array():
         make()(jnp.ones(2), twice=jnp.array(True))
     with pytest.raises(TypeError, match="got stride as an array"):
         conv.bind(stride=jnp.array(2))(jnp.ones((1, 3, 1)), jnp.ones((1, 1, 1)))
+
+
+def test_a_numpy_array_that_is_changed_later_changes_nothing():
+    """Neither what is called as it is, nor what is compiled and found again by the op."""
+    by, x = np.array([1.0, 2.0], np.float32), jnp.ones(2)
+    op, compiled = make().bind(by=by), jax.jit(lambda op, x: op(x), static_argnums=0)
+    np.testing.assert_array_equal(compiled(op, x), [1.0, 2.0])
+    by[0] = 5.0
+    np.testing.assert_array_equal(op(x), [1.0, 2.0])
+    np.testing.assert_array_equal(compiled(op, x), [1.0, 2.0])
+    np.testing.assert_array_equal(compiled(make().bind(by=by), x), [5.0, 2.0])
+
+
+def test_a_numpy_array_is_a_value_that_is_seen_within_jit_too():
+    with pytest.raises(ValueError, match="expected b > 0"):
+        jax.jit(lambda x: nn.ops.squareplus(x, b=np.zeros(())))(jnp.ones(2))
+
+
+@pytest.mark.parametrize("weights", [[3.0, 5.0], (3.0, 5.0), np.array([3.0, 5.0])], ids=["list", "tuple", "numpy"])
+def test_a_list_stands_for_an_array_on_every_road(weights):
+    op, x = Op(weighted), jnp.ones(2)
+    op.defvjp(
+        lambda x, *, weights=None: (op.plain(x, weights=weights), ()),
+        lambda residuals, dy, *, weights=None: (dy * weights,),
+    )
+    bound = op.bind(weights=weights)
+    for y in (op(x, weights=weights), op.plain(x, weights=weights), bound(x), jax.jit(bound)(x), bound.fwd(x)[0]):
+        np.testing.assert_array_equal(y, [3.0, 5.0])
+    np.testing.assert_array_equal(op.bwd((), x, weights=weights)[0], [3.0, 5.0])
+    np.testing.assert_array_equal(bound.bwd((), x)[0], [3.0, 5.0])
+
+
+def test_ops_with_equal_lists_for_arrays_are_equal():
+    """So that what is compiled for one is found by the other; arrays are the same only if they are one."""
+    mask = [True, False]
+    op = softmax.bind(where=mask)
+    assert op == softmax.bind(where=(True, False)) != softmax.bind(where=[True, True])
+    assert hash(op) == hash(softmax.bind(where=(True, False)))
+    assert repr(op) == "softmax(where=(True, False))"
+    assert pickle.loads(pickle.dumps(op)) == op
+    mask[0] = False
+    np.testing.assert_array_equal(op(jnp.ones(2)), [1.0, 0.0])
+
+
+def test_a_list_for_an_array_may_hold_tracers():
+    op, x = Op(weighted), jnp.ones(2)
+    total = lambda w: op.bind(weights=[w, 2.0])(x).sum()
+    assert jax.jit(total)(3.0) == 5.0
+    assert jax.grad(total)(3.0) == 1.0
+    assert hash(op.bind(weights=[jnp.float32(1.0), 2.0])) is not None
+
+
+@pytest.mark.parametrize("weights", [[[1.0], [1.0, 2.0]], ["a", "b"], [None, 1.0]], ids=["ragged", "text", "nothing"])
+def test_a_list_that_is_no_array_is_refused(weights):
+    message = r"expected weights as numbers, in rows of one length, because it is an array; got \("
+    with pytest.raises(TypeError, match=message):
+        Op(weighted)(jnp.ones(2), weights=weights)

@@ -1,4 +1,4 @@
-"""Losses of overlap: how much of a region is found, and how much of what is found is of the region.
+"""Dice's loss of overlap: how much of a region is found, and how much of what is found is of the region.
 
 Dimensions: `batch` examples, `...` the axes of space, `classes` the last axis.
 """
@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float, Num
 
 from jaxnn.errors import ShapeError, values
+from jaxnn.losses._dtypes import common_dtype, cotangents
 from jaxnn.ops import sigmoid, softmax
 from jaxnn.ops._op import op, shape_only
 from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
@@ -15,29 +16,40 @@ from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
 _REDUCTIONS = ("mean", "sum", "none")
 
 
-def _check_regions(predictions: AnyArray, targets: AnyArray, **settings) -> None:
-    p, t = (_with_classes(a.shape, b.shape) for a, b in ((predictions, targets), (targets, predictions)))
+def check_places(predictions: AnyArray, targets: AnyArray, p: tuple[int, ...], t: tuple[int, ...]) -> None:
+    """Raise an error unless both have one shape, given their shapes with an axis of classes."""
     if p != t:
         raise ShapeError(
             "predictions and targets of one shape, (batch, ..., classes)",
             why="regions are compared place by place",
             got=f"predictions {tuple(predictions.shape)}, targets {tuple(targets.shape)}",
         )
+
+
+def check_probabilities(predictions: AnyArray, classes: int) -> None:
+    """Raise an error unless predictions that can be seen are probabilities, which add up to 1 for several classes."""
+    seen = values(predictions)
+    if seen is not None and seen.size:
+        seen = seen.astype(float).reshape(-1, classes)
+        off = max(-seen.min(), seen.max() - 1, 0 if classes == 1 else np.abs(seen.sum(-1) - 1).max())
+        if off > 1e-2:
+            raise ValueError(
+                "expected predictions that are probabilities, because they are taken as they are; "
+                f"got numbers from {seen.min():g} to {seen.max():g}"
+                + ("" if classes == 1 else f" with sums from {seen.sum(-1).min():g} to {seen.sum(-1).max():g}")
+            )
+
+
+def _check_regions(predictions: AnyArray, targets: AnyArray, **settings) -> None:
+    p, t = _with_classes(predictions.shape, targets.shape)
+    check_places(predictions, targets, p, t)
     reduction, weights = settings.get("reduction", "mean"), settings.get("class_weights")
     if reduction not in _REDUCTIONS:
         raise ValueError(f"expected a reduction of {', '.join(_REDUCTIONS)}, of classes; got {reduction!r}")
     if weights is not None and np.shape(weights) != p[-1:]:
         raise ShapeError(f"class_weights of shape {p[-1:]}", why="there is one a class", got=np.shape(weights))
-    seen = values(predictions)
-    if not settings.get("apply_softmax", True) and seen is not None and seen.size:
-        seen = seen.astype(float).reshape(p)
-        off = max(-seen.min(), seen.max() - 1, 0 if p[-1] == 1 else np.abs(seen.sum(-1) - 1).max())
-        if off > 1e-2:
-            raise ValueError(
-                "expected predictions that are probabilities, because they are taken as they are; "
-                f"got numbers from {seen.min():g} to {seen.max():g}"
-                + ("" if p[-1] == 1 else f" with sums from {seen.sum(-1).min():g} to {seen.sum(-1).max():g}")
-            )
+    if not settings.get("apply_softmax", True):
+        check_probabilities(predictions, p[-1])
 
 
 @op(_check_regions)
@@ -45,7 +57,7 @@ def dice_loss(
     predictions: Float[Array, "..."],
     targets: Num[Array, "..."],
     *,
-    class_weights: Array | tuple[float, ...] | None = None,
+    class_weights: Array | None = None,
     smooth: Scalar = 1.0,
     alpha: Scalar = 0.5,
     beta: Scalar = 0.5,
@@ -63,7 +75,7 @@ def dice_loss(
     Args:
         predictions: Logits, `(batch, ..., classes)`; `(batch, ..., 1)` is one region, by a sigmoid. An axis of
             classes that only the other has is added.
-        targets: t, one-hot or any probabilities, the same shape.
+        targets: t, one-hot or any probabilities, the same shape; integers have no derivative.
         class_weights: A weight for the loss of each class, `(classes,)`.
         smooth: s, without which an empty region that is rightly found empty is 0 / 0.
         alpha: Weight of what is found wrongly.
@@ -95,14 +107,15 @@ def dice_loss(
 
 def dice_loss_fwd(predictions, targets, *, class_weights=None, smooth=1.0, alpha=0.5, beta=0.5, apply_softmax=True,
                   reduction="mean", ignore_background=False, axis=None):  # fmt: skip
-    """Remember the probabilities, the targets, and what the softmax or the sigmoid remembers."""
+    """Remember the probabilities, the targets, what the softmax or the sigmoid remembers, and the shapes."""
     p, t, activation = _probabilities(predictions, targets, apply_softmax)
     numerator, denominator = _overlap(p, t, smooth, alpha, beta, axis)
     l = (1 - numerator / denominator).squeeze(_axes(axis, p))
     if class_weights is not None:
-        l = l * _along_last(class_weights, l)
-    l = _reduce(l[..., _first(ignore_background, p) :], reduction)
-    return l.astype(predictions.dtype), (shape_only(predictions), shape_only(targets), p, t, activation)
+        l = l * along_last(class_weights, l)
+    l = _reduce(l[..., first_class(ignore_background, p) :], reduction)
+    residuals = p, t, activation, shape_only(predictions), shape_only(targets)
+    return l.astype(common_dtype(predictions, targets)), residuals
 
 
 def dice_loss_bwd(residuals, dl, *, class_weights=None, smooth=1.0, alpha=0.5, beta=0.5, apply_softmax=True,
@@ -111,16 +124,16 @@ def dice_loss_bwd(residuals, dl, *, class_weights=None, smooth=1.0, alpha=0.5, b
 
     Then dp = dI t + dP and dt = dI p + dT at every place, and the softmax or the sigmoid passes dp on to its logits.
     """
-    predictions, targets, p, t, activation = residuals
+    p, t, activation, *arrays = residuals
     n, d = _overlap(p, t, smooth, alpha, beta, axis)
-    first, classes = _first(ignore_background, p), p.shape[-1]
+    first, classes = first_class(ignore_background, p), p.shape[-1]
     dl = dl.astype(p.dtype)
     if reduction != "none":
         dl = dl[..., None] / (classes - first if reduction == "mean" else 1)
         dl = jnp.broadcast_to(dl, (*dl.shape[:-1], classes - first))
     dl = jnp.pad(dl, [(0, 0)] * (dl.ndim - 1) + [(first, 0)])
     if class_weights is not None:
-        dl = dl * _along_last(class_weights, dl)
+        dl = dl * along_last(class_weights, dl)
     dl = jnp.expand_dims(dl, _axes(axis, p))
     alpha, beta = jnp.asarray(alpha, p.dtype), jnp.asarray(beta, p.dtype)
     d_n, d_d = -dl / d, dl * n / (d * d)
@@ -128,10 +141,8 @@ def dice_loss_bwd(residuals, dl, *, class_weights=None, smooth=1.0, alpha=0.5, b
     dp = d_i * t + alpha * d_d
     if apply_softmax:
         (dp,) = _activation(p).bwd(activation, dp)
-    dt = None
-    if jnp.issubdtype(targets.dtype, jnp.floating):
-        dt = (d_i * p + beta * d_d).reshape(targets.shape[1:]).astype(targets.dtype)
-    return dp.reshape(predictions.shape[1:]).astype(predictions.dtype), dt
+    dt = d_i * p + beta * d_d
+    return cotangents((d.reshape(a.shape[1:]) for d, a in zip((dp, dt), arrays, strict=True)), arrays)
 
 
 dice_loss.defvjp(dice_loss_fwd, dice_loss_bwd)
@@ -139,7 +150,9 @@ dice_loss.defvjp(dice_loss_fwd, dice_loss_bwd)
 
 def _check_one_region(predictions: AnyArray, targets: AnyArray, *, smooth: Scalar = 1.0, apply_sigmoid: bool = True):
     del smooth
-    _check_regions(*_one_class(predictions, targets), apply_softmax=apply_sigmoid)
+    check_places(predictions, targets, *_with_classes(*_with_one_class(predictions.shape, targets.shape)))
+    if not apply_sigmoid:
+        check_probabilities(predictions, 1)
 
 
 @op(_check_one_region)
@@ -150,7 +163,7 @@ def binary_dice_loss(
 
     Args:
         predictions: Logits, `(batch, ...)` or `(batch, ..., 1)`.
-        targets: 0 or 1, the same shape.
+        targets: 0 or 1, the same shape; integers have no derivative.
         smooth: s.
         apply_sigmoid: `False` if predictions are probabilities already.
 
@@ -167,12 +180,12 @@ def binary_dice_loss(
 
     Source: Milletari, Navab and Ahmadi, "V-Net" (2016); the name and the value are optax's.
     """
-    return dice_loss(*_one_class(predictions, targets), smooth=smooth, apply_softmax=apply_sigmoid)
+    return dice_loss(*_of_one_class(predictions, targets), smooth=smooth, apply_softmax=apply_sigmoid)
 
 
 def binary_dice_loss_fwd(predictions, targets, *, smooth=1.0, apply_sigmoid=True):
     """Remember what the loss of several regions remembers, and the shapes."""
-    l, residuals = dice_loss.fwd(*_one_class(predictions, targets), smooth=smooth, apply_softmax=apply_sigmoid)
+    l, residuals = dice_loss.fwd(*_of_one_class(predictions, targets), smooth=smooth, apply_softmax=apply_sigmoid)
     return l, (shape_only(predictions), shape_only(targets), residuals)
 
 
@@ -186,101 +199,20 @@ def binary_dice_loss_bwd(residuals, dl, *, smooth=1.0, apply_sigmoid=True):
 binary_dice_loss.defvjp(binary_dice_loss_fwd, binary_dice_loss_bwd)
 
 
-def _check_many_regions(predictions: AnyArray, targets: AnyArray, *, apply_softmax: bool = True, **_) -> None:
-    if predictions.shape != targets.shape:
-        raise ShapeError(
-            "predictions and targets of one shape, (batch, ..., classes)",
-            why="regions are compared place by place",
-            got=f"predictions {tuple(predictions.shape)}, targets {tuple(targets.shape)}",
-        )
-    _check_regions(predictions, targets, apply_softmax=apply_softmax)
+def _with_classes(p, t):
+    """Both shapes with an axis of classes, if one of them lacks it."""
+    add = lambda shape, other: (*shape, 1) if len(shape) == len(other) - 1 else tuple(shape)
+    return add(p, t), add(t, p)
 
 
-@op(_check_many_regions)
-def multiclass_generalized_dice_loss(
-    predictions: Float[Array, "batch ... classes"],
-    targets: Num[Array, "batch ... classes"],
-    *,
-    smooth: Scalar = 1.0,
-    apply_softmax: bool = True,
-    ignore_background: bool = False,
-) -> Float[Array, ""]:
-    """Mean over batch and classes of w_c times the `dice_loss` of class c, where w_c is as 1 / (sum of t_c)^2.
-
-    The weights have mean 1 over the classes, so that each class counts alike however small its regions are. A class
-    that the batch does not have weighs by far the most, as in optax: leave out a loss that is about such a class.
-
-    Args:
-        predictions: Logits, `(batch, ..., classes)`.
-        targets: t, one-hot or any probabilities, the same shape.
-        smooth: As of `dice_loss`.
-        apply_softmax: `False` if predictions are probabilities already.
-        ignore_background: Whether the first class is left out, after the weights are made.
-
-    Returns:
-        A scalar: the weights are those of the batch.
-
-    Raises:
-        ShapeError: The shapes differ.
-        ValueError: Predictions are concrete and no probabilities.
-
-    >>> t = jnp.array([[[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]])
-    >>> multiclass_generalized_dice_loss(t, t, apply_softmax=False)
-    Array(0., dtype=float32)
-
-    Source: Sudre et al., "Generalised Dice overlap as a deep learning loss function for highly unbalanced
-    segmentations" (2017); the name and the value are optax's.
-    """
-    settings = {"smooth": smooth, "apply_softmax": apply_softmax, "ignore_background": ignore_background}
-    return multiclass_generalized_dice_loss_fwd(predictions, targets, **settings)[0]
+def _with_one_class(p, t):
+    """Both shapes with an axis of one class, if they have none."""
+    return ((*p, 1), (*t, 1)) if len(p) == len(t) and p[-1:] != (1,) else (p, t)
 
 
-def multiclass_generalized_dice_loss_fwd(
-    predictions, targets, *, smooth=1.0, apply_softmax=True, ignore_background=False
-):
-    """Remember the loss of each class without its weight, and what that remembers."""
-    settings = {"smooth": smooth, "apply_softmax": apply_softmax, "ignore_background": ignore_background}
-    l, inner = dice_loss.fwd(predictions, targets, reduction="none", **settings)
-    w = _weights(targets)[1][_first(ignore_background, targets) :]
-    wide = l.astype(w.dtype)
-    return (wide * _along_last(w, wide)).mean().astype(l.dtype), (wide, targets, inner)
-
-
-def multiclass_generalized_dice_loss_bwd(residuals, dl, *, smooth=1.0, apply_softmax=True, ignore_background=False):
-    """As of a weighted mean, where the weights w = k r / sum r, r = 1 / (f^2 + 1e-7), pass dw on to f = sum t too.
-
-    dr = (dw - mean(dw w)) k / sum r and df = -2 f r^2 dr.
-    """
-    l, targets, inner = residuals
-    settings = {"smooth": smooth, "apply_softmax": apply_softmax, "ignore_background": ignore_background}
-    (f, r), w = _weights(targets)
-    first, classes = _first(ignore_background, targets), targets.shape[-1]
-    dl = dl.astype(l.dtype) / l.size
-    d_each = jnp.broadcast_to(dl * _along_last(w[first:], l), l.shape).astype(inner[0].dtype)
-    dp, dt = dice_loss.bwd(inner, d_each, reduction="none", **settings)
-    if dt is None:
-        return dp, None
-    dw = jnp.pad(dl * l.sum(tuple(range(l.ndim - 1))), (first, 0))
-    dr = (dw - (dw * w).sum() / classes) * classes / r.sum()
-    return dp, dt + _along_last((-2 * f * r * r * dr).astype(dt.dtype), dt)
-
-
-multiclass_generalized_dice_loss.defvjp(multiclass_generalized_dice_loss_fwd, multiclass_generalized_dice_loss_bwd)
-
-
-def _with_classes(shape, other):
-    return (*shape, 1) if len(shape) == len(other) - 1 else tuple(shape)
-
-
-def _one_class(predictions, targets):
-    """Both with an axis of one class, if they have none."""
-    if predictions.ndim == targets.ndim and predictions.shape[-1:] != (1,):
-        return tuple(_reshaped(a, (*a.shape, 1)) for a in (predictions, targets))
-    return predictions, targets
-
-
-def _reshaped(a, shape):
-    return a.reshape(shape) if hasattr(a, "reshape") else a.update(shape=shape)
+def _of_one_class(predictions, targets):
+    p, t = _with_one_class(predictions.shape, targets.shape)
+    return predictions.reshape(p), targets.reshape(t)
 
 
 def _activation(p):
@@ -288,9 +220,9 @@ def _activation(p):
 
 
 def _probabilities(predictions, targets, apply_softmax):
-    wide = accumulator_dtype(predictions.dtype)
-    p, t = (a.astype(wide) for a in (predictions, targets))
-    p, t = p.reshape(_with_classes(p.shape, t.shape)), t.reshape(_with_classes(t.shape, p.shape))
+    wide = accumulator_dtype(common_dtype(predictions, targets))
+    shapes = _with_classes(predictions.shape, targets.shape)
+    p, t = (a.astype(wide).reshape(s) for a, s in zip((predictions, targets), shapes, strict=True))
     p, activation = _activation(p).fwd(p) if apply_softmax else (p, ())
     return p, t, activation
 
@@ -306,23 +238,16 @@ def _overlap(p, t, smooth, alpha, beta, axis):
     return i + smooth, i + alpha * (p_sum - i) + beta * (t_sum - i) + smooth
 
 
-def _first(ignore_background, p):
+def first_class(ignore_background: bool, p: Array) -> int:
+    """Return the index of the first class that counts."""
     return int(ignore_background and p.shape[-1] > 1)
 
 
-def _along_last(w, like):
+def along_last(w: Array, like: Array) -> Array:
+    """Return numbers of the last axis so that they multiply an array."""
     w = jnp.asarray(w, like.dtype)
     return w.reshape((1,) * (like.ndim - 1) + w.shape)
 
 
 def _reduce(l, reduction):
     return l.mean(-1) if reduction == "mean" else l.sum(-1) if reduction == "sum" else l
-
-
-def _weights(targets):
-    """The frequency f of each class with r = 1 / (f^2 + 1e-7), and the weights, r by its mean."""
-    t = targets.astype(accumulator_dtype(targets.dtype)) if jnp.issubdtype(targets.dtype, jnp.floating) else targets
-    f = t.sum(tuple(range(t.ndim - 1)))
-    f = f if jnp.issubdtype(f.dtype, jnp.floating) else f.astype(jnp.result_type(float))
-    r = 1 / (f * f + 1e-7)
-    return (f, r), r / r.sum() * len(r)
