@@ -23,7 +23,7 @@ def jaxnn_fit(
     **settings: Any,
 ) -> Contestant:
     """Return `fit`, which is one compiled program, or what else trains like it."""
-    trainer = nn.trainer(workload.jaxnn, nn.losses.cross_entropy, nn.adam(workload.learning_rate), gradient=gradient)
+    trainer = nn.trainer(workload.jaxnn, nn.losses.cross_entropy, adam(workload, nn), gradient=gradient)
     data, begin = jax.device_put(workload.data), jax.jit(trainer.init)
     fit = functools.partial(fit, trainer, epochs=workload.epochs, batch_size=workload.batch_size, **settings)
 
@@ -38,6 +38,13 @@ def jaxnn_fit(
     return Contestant(run, workload.run_steps, program)
 
 
+def adam(workload: Workload, library: Any) -> Any:
+    """Return the optimizer of a workload, jaxnn's or optax's."""
+    if workload.weight_decay is None:
+        return library.adam(workload.learning_rate)
+    return library.adamw(workload.learning_rate, weight_decay=workload.weight_decay)
+
+
 def flax_functions(workload: Workload) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return flax's `(begin, step)`: a `TrainState` drawn from a key, compiled, and one step of it, which is not."""
     import flax.training.train_state
@@ -46,7 +53,7 @@ def flax_functions(workload: Workload) -> tuple[Callable[..., Any], Callable[...
     class TrainState(flax.training.train_state.TrainState):
         batch_stats: Any
 
-    module, optimizer = workload.flax(), optax.adam(workload.learning_rate)
+    module, optimizer = workload.flax(), adam(workload, optax)
 
     @jax.jit
     def begin(key):
@@ -178,13 +185,15 @@ def pytorch(
 
     def run(epochs: int = workload.epochs, steps: int = workload.steps) -> float:
         model, criterion, losses = begin(), torch.nn.CrossEntropyLoss(), []
-        optimizer = torch.optim.Adam(model.parameters(), lr=workload.learning_rate, fused=True)
+        kind = torch.optim.Adam if workload.weight_decay is None else torch.optim.AdamW
+        decay = workload.weight_decay or 0.0
+        optimizer = kind(model.parameters(), lr=workload.learning_rate, weight_decay=decay, fused=True)
         for _ in range(epochs):
             losses = []
             for rows in torch.randperm(len(dataset), device=device).split(workload.batch_size)[:steps]:
                 x, y = dataset[rows]
                 optimizer.zero_grad()
-                loss = criterion(model(x), y)
+                loss = criterion(model(x).flatten(0, -2), y.flatten())
                 loss.backward()
                 optimizer.step()
                 losses.append(loss.detach())

@@ -17,7 +17,7 @@ class Workload:
 
     name: str
     model: str  # in words
-    data: nn.Data  # NumPy: x float32, of images `(n, height, width, channels)`; y of shape (n,), int32
+    data: nn.Data  # NumPy: x float32, of images `(n, height, width, channels)`, or tokens, int32; y `(n, ...)`, int32
     batch_size: int
     epochs: int  # of one run
     products: tuple[int, ...]  # multiplications in each layer, forward, of one example
@@ -25,6 +25,7 @@ class Workload:
     flax: Callable[[], Any]  # makes the module
     pytorch: Callable[[], Any]  # likewise
     learning_rate: float = 1e-3
+    weight_decay: float | None = None  # of AdamW; None is Adam
 
     @property
     def steps(self) -> int:
@@ -53,8 +54,9 @@ class Workload:
         return 7 * 4 * nn.tree.count(params)
 
     def __str__(self) -> str:
+        optimizer = "Adam" if self.weight_decay is None else "AdamW"
         return (
-            f"{self.name}: {self.data.examples} examples, {self.model}, batch {self.batch_size}, Adam,"
+            f"{self.name}: {self.data.examples} examples, {self.model}, batch {self.batch_size}, {optimizer},"
             f" float32; {self.steps} steps an epoch, {self.epochs} epochs a run"
         )
 

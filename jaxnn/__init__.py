@@ -18,9 +18,11 @@ from jaxnn.ops import glu as glu
 from jaxnn.ops import hard_silu as hard_silu
 from jaxnn.ops import hard_swish as hard_swish
 from jaxnn.ops import identity as identity
+from jaxnn.ops import last as last
 from jaxnn.ops import leaky_relu as leaky_relu
 from jaxnn.ops import log_sigmoid as log_sigmoid
 from jaxnn.ops import log_softmax as log_softmax
+from jaxnn.ops import mean_over_time as mean_over_time
 from jaxnn.ops import mish as mish
 from jaxnn.ops import plain as plain
 from jaxnn.ops import relu as relu
@@ -44,24 +46,51 @@ from jaxnn import metrics as metrics
 # isort: split
 # layers
 from jaxnn import layers as layers
+from jaxnn.layers import GRU as GRU
+from jaxnn.layers import LSTM as LSTM
+from jaxnn.layers import RNN as RNN
 from jaxnn.layers import AdaptiveAveragePool as AdaptiveAveragePool
 from jaxnn.layers import AdaptiveMaxPool as AdaptiveMaxPool
 from jaxnn.layers import AveragePool as AveragePool
 from jaxnn.layers import BatchNorm as BatchNorm
+from jaxnn.layers import Bias as Bias
 from jaxnn.layers import Conv as Conv
 from jaxnn.layers import ConvTranspose as ConvTranspose
+from jaxnn.layers import CrossAttention as CrossAttention
 from jaxnn.layers import Dense as Dense
 from jaxnn.layers import DepthwiseConv as DepthwiseConv
 from jaxnn.layers import Dropout as Dropout
+from jaxnn.layers import DropPath as DropPath
 from jaxnn.layers import Embed as Embed
+from jaxnn.layers import GaussianNoise as GaussianNoise
+from jaxnn.layers import GaussianSample as GaussianSample
+from jaxnn.layers import GroupNorm as GroupNorm
+from jaxnn.layers import InstanceNorm as InstanceNorm
 from jaxnn.layers import Layer as Layer
+from jaxnn.layers import LayerNorm as LayerNorm
 from jaxnn.layers import MaxPool as MaxPool
+from jaxnn.layers import PositionalEmbedding as PositionalEmbedding
 from jaxnn.layers import PReLU as PReLU
+from jaxnn.layers import Reshape as Reshape
+from jaxnn.layers import RMSNorm as RMSNorm
+from jaxnn.layers import SelfAttention as SelfAttention
+from jaxnn.layers import Sinusoidal as Sinusoidal
+from jaxnn.layers import SpatialDropout as SpatialDropout
+from jaxnn.layers import SqueezeExcite as SqueezeExcite
 from jaxnn.layers import Swish as Swish
+from jaxnn.layers import bidirectional as bidirectional
+from jaxnn.layers import drop_connect as drop_connect
+from jaxnn.layers import each_step as each_step
+from jaxnn.layers import on_weights as on_weights
 from jaxnn.layers import parallel as parallel
+from jaxnn.layers import remat as remat
 from jaxnn.layers import repeat as repeat
 from jaxnn.layers import residual as residual
+from jaxnn.layers import separable_conv as separable_conv
 from jaxnn.layers import serial as serial
+from jaxnn.layers import spectral_normed as spectral_normed
+from jaxnn.layers import stochastic_depth as stochastic_depth
+from jaxnn.layers import weight_standardised as weight_standardised
 
 # isort: split
 # gradients, and initialisation that looks at data
@@ -94,6 +123,10 @@ from jaxnn.training import run as run
 from jaxnn.training import trainer as trainer
 
 # isort: split
+# models
+from jaxnn import models as models
+
+# isort: split
 # data, tables, pictures
 from jaxnn import data as data
 from jaxnn import plot as plot
@@ -102,32 +135,53 @@ from jaxnn._receptive_field import receptive_field as receptive_field
 from jaxnn._recommend import recommend as recommend
 from jaxnn._summary import summary as summary
 from jaxnn.data import Data as Data
+from jaxnn.data import Sequences as Sequences
 from jaxnn.errors import ShapeError as ShapeError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
     "AdaptiveAveragePool",
     "AdaptiveMaxPool",
     "AveragePool",
     "BatchNorm",
+    "Bias",
     "Conv",
     "ConvTranspose",
+    "CrossAttention",
     "Data",
     "Dense",
     "DepthwiseConv",
+    "DropPath",
     "Dropout",
     "EarlyStopping",
     "Embed",
+    "GaussianNoise",
+    "GaussianSample",
+    "GroupNorm",
+    "InstanceNorm",
     "Layer",
+    "LayerNorm",
     "MaxPool",
     "Op",
     "PReLU",
+    "PositionalEmbedding",
+    "RMSNorm",
+    "Reshape",
+    "SelfAttention",
+    "Sequences",
     "ShapeError",
+    "Sinusoidal",
+    "SpatialDropout",
+    "SqueezeExcite",
     "Swish",
     "adam",
     "adamw",
     "add",
+    "bidirectional",
     "by_autodiff",
     "by_hand",
     "compare",
@@ -135,7 +189,9 @@ __all__ = [
     "constant_schedule",
     "cosine_decay_schedule",
     "data",
+    "drop_connect",
     "dry_run",
+    "each_step",
     "elu",
     "evaluate",
     "fit",
@@ -149,16 +205,20 @@ __all__ = [
     "hard_swish",
     "identity",
     "initializers",
+    "last",
     "layers",
     "leaky_relu",
     "log_sigmoid",
     "log_softmax",
     "losses",
     "lsuv",
+    "mean_over_time",
     "metrics",
     "mish",
+    "models",
     "momentum",
     "nesterov",
+    "on_weights",
     "ops",
     "optim",
     "overfit",
@@ -169,17 +229,21 @@ __all__ = [
     "recommend",
     "relu",
     "relu6",
+    "remat",
     "repeat",
     "residual",
     "run",
     "selu",
+    "separable_conv",
     "serial",
     "sgd",
     "sigmoid",
     "silu",
     "softmax",
     "softplus",
+    "spectral_normed",
     "step",
+    "stochastic_depth",
     "summary",
     "swiglu",
     "swish",
@@ -187,5 +251,6 @@ __all__ = [
     "trainer",
     "training",
     "tree",
+    "weight_standardised",
     "with_penalty",
 ]

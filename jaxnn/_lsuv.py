@@ -8,7 +8,7 @@ from jax import lax
 
 from jaxnn.errors import located, values
 from jaxnn.initializers._orthogonal import orthonormal
-from jaxnn.layers import Conv, ConvTranspose, Dense, DepthwiseConv, Layer, Parallel, Repeat, Residual, Serial
+from jaxnn.layers import Conv, ConvTranspose, Dense, DepthwiseConv, Layer, Parallel, Remat, Repeat, Residual, Serial
 from jaxnn.layers._layer import LayerLike, as_layer, child_key, place
 from jaxnn.ops import add
 from jaxnn.typing import Array, Data, Key, Params, State, accumulator_dtype
@@ -79,6 +79,8 @@ def _scaled(layer: Layer, params: Params, state: State, x: Any, key: Key | None,
         case Residual(layer=child):
             params, y = _scaled(child, params, state, x, key, train)
             return params, add(x, y)
+        case Remat(layer=child):
+            return _scaled(child, params, state, x, key, train)
         case Repeat(layer=child, n=n):
 
             def block(x, copy):

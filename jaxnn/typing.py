@@ -8,6 +8,8 @@ features    the last axis: channels of an image, units of a dense layer, width o
 in, out     features before and after a layer
 classes     the last axis of a classifier's output (its logits)
 vocabulary  rows of an embedding table
+time        steps of a sequence, the axis after the batch
+heads       of attention: groups of features that attend for themselves
 ...         any further axes, time or space, that an op leaves alone
 ==========  ===============================================================================
 
@@ -88,3 +90,34 @@ class Data(NamedTuple):
         Array([3, 1], dtype=int32)
         """
         return jax.tree.map(lambda a: jnp.asarray(a)[jnp.asarray(index)], self)
+
+
+class Sequences(NamedTuple):
+    """Sequences of several lengths in one array, for recurrent layers and attention.
+
+    A layer that is given `Sequences` returns them, with the lengths handed on. What lies at or beyond the length of a
+    sequence is no part of it: nothing in it depends on that, and recurrent layers put out 0 there.
+
+    Attributes:
+        x: Values, `(batch, time, ...)`.
+        lengths: Steps of each sequence, `(batch,)`, integers from 0 to time; `None` if all have `time` of them.
+        begin: The carry with which the first recurrent layer begins, which takes it away; `None` for zeros.
+        end: The carry that the last recurrent layer ends with; `None` before there was one.
+
+    >>> import jax.numpy as jnp
+    >>> pair = Sequences(jnp.zeros((2, 5, 3)), jnp.array([5, 2]))
+    >>> pair.x.shape, pair.lengths
+    ((2, 5, 3), Array([5, 2], dtype=int32))
+    """
+
+    x: Any
+    lengths: Any = None
+    begin: Any = None
+    end: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("shape", "ndim", "dtype"):  # what asks for these takes them for an array
+            raise AttributeError(f"expected an array, because of its {name}; got Sequences, which are several\n"
+                                 "  hint: each_step(...) applies layers at each time step and hands the lengths on",
+                                 name=name, obj=self)  # fmt: skip
+        raise AttributeError(f"Sequences have {', '.join(self._fields)}, and no {name}", name=name, obj=self)

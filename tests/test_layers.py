@@ -257,3 +257,26 @@ def test_an_op_layer_takes_its_settings_from_fields_and_needs_init_only_for_para
 
     with pytest.raises(TypeError, match="expected Linear to define init, because it has the parameters w, b; got none"):
         Linear().init(key, x)
+
+
+@pytest.mark.parametrize("layer", [nn.Dense(4), nn.BatchNorm(), nn.flatten, nn.MaxPool(2)], ids=repr)
+def test_what_knows_arrays_only_is_told_how_to_take_sequences(layer, unannotated):
+    model, words = nn.serial(layer), nn.Sequences(jnp.ones((2, 5, 4)), jnp.array([5, 2]))
+    params, state = model.init(jax.random.key(0), words.x)
+    methods = [lambda: model.apply(params, state, words), lambda: model.fwd(params, state, words)]
+    if params[f"{nn.layers.as_layer(layer).name}_0"]:
+        methods.append(lambda: model.init(jax.random.key(0), words))
+    for method in methods:
+        with pytest.raises(
+            AttributeError, match=r"(?s)expected an array, .*got Sequences.*\n  hint: each_step"
+        ) as caught:
+            method()
+        assert any("_0: " in note for note in caught.value.__notes__)
+
+
+def test_each_step_hands_the_lengths_on():
+    model, words = nn.serial(nn.Dense(3), nn.relu), nn.Sequences(jnp.ones((2, 5, 4)), jnp.array([5, 2]))
+    params, state = model.init(jax.random.key(0), words.x)
+    y, _ = nn.each_step(model).apply(params, state, words)
+    np.testing.assert_array_equal(y.lengths, words.lengths)
+    np.testing.assert_array_equal(y.x, model.apply(params, state, words.x)[0])

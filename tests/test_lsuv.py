@@ -85,6 +85,13 @@ def test_of_orthogonal_weights_only_the_scale_changes(x64):
     np.testing.assert_allclose(ratio[0, 0], 1 / y.std(), rtol=1e-12)
 
 
+def test_remat_is_gone_through_as_what_it_holds():
+    params, state, x = drawn(MLP, (64, 20))
+    rematted, bare = (jax.tree.leaves(nn.lsuv(model, params, state, x)) for model in (nn.remat(MLP), MLP))
+    for ours, expected in zip(rematted, bare, strict=True):
+        np.testing.assert_array_equal(ours, expected)
+
+
 def test_a_repeat_is_gone_through_copy_by_copy():
     tower = nn.repeat(nn.serial(nn.Dense(20), nn.tanh), 5)
     params, state, x = drawn(tower, (64, 20))
@@ -145,6 +152,54 @@ def test_an_output_that_does_not_vary_is_refused_and_left_alone_in_a_compiled_fu
     new = jax.jit(nn.lsuv, static_argnums=0)(model, params, state, 0 * x)
     w = np.asarray(new["first"]["w"])
     np.testing.assert_allclose(w.T @ w, np.eye(4), atol=1e-6)
+
+
+ALIKE = {
+    "zeros": (nn.Dense(3, w_init=nn.initializers.zeros), (8, 5), "0.0"),
+    "ones": (nn.Dense(3, w_init=nn.initializers.ones), (8, 5), "1.0"),
+    "zeros of one unit": (nn.Dense(1, w_init=nn.initializers.zeros), (8, 5), "0.0"),
+    "zeros of a convolution": (nn.Conv(4, 3, w_init=nn.initializers.zeros), (2, 5, 5, 3), "0.0"),
+    "zeros at depth": (nn.DepthwiseConv(3, w_init=nn.initializers.zeros), (2, 5, 5, 3), "0.0"),
+}
+
+
+@pytest.mark.parametrize(("layer", "shape", "value"), ALIKE.values(), ids=ALIKE)
+def test_weights_that_are_all_alike_have_no_orthonormal_factor_and_are_refused(layer, shape, value):
+    """QR would make an identity of zeros, and noise of ones."""
+    model = nn.serial(first=layer)
+    params, state, x = drawn(model, shape)
+    with pytest.raises(ValueError, match=r"^expected weights that were drawn at random, because .*; got") as caught:
+        nn.lsuv(model, params, state, x)
+    assert str(caught.value).endswith(f"; got weights that are all {value}")
+    where, hint = caught.value.__notes__
+    assert where.startswith(f"  in first: {layer!r}, input float32[")
+    assert hint == "  hint: begin with w_init=jaxnn.initializers.orthogonal()"
+
+
+def test_one_group_that_is_all_zeros_is_refused_too():
+    model = nn.Conv(4, 3, groups=2)
+    params, state, x = drawn(model, (2, 5, 5, 6))
+    with pytest.raises(ValueError, match=r"; got weights that are all 0\.0"):
+        nn.lsuv(model, {**params, "w": params["w"].at[..., 2:].set(0)}, state, x)
+
+
+def test_zeros_that_cannot_be_seen_stay_zeros():
+    """In a compiled function, and within a `repeat`."""
+    model = nn.serial(nn.Dense(5), nn.Dense(3, w_init=nn.initializers.zeros))
+    params, state, x = drawn(model, (8, 5))
+    new = jax.jit(nn.lsuv, static_argnums=0)(model, params, state, x)
+    assert (new["dense_1"]["w"] == 0).all()
+    tower = nn.repeat(nn.Dense(5, w_init=nn.initializers.zeros), 2)
+    params, state, x = drawn(tower, (8, 5))
+    assert all((leaf == 0).all() for leaf in jax.tree.leaves(nn.lsuv(tower, params, state, x)))
+
+
+def test_equal_weights_of_one_unit_are_a_direction_like_any_other():
+    model = nn.Dense(1, w_init=nn.initializers.ones)
+    params, state, x = drawn(model, (64, 5))
+    new = nn.lsuv(model, params, state, x)
+    np.testing.assert_allclose(new["w"], new["w"][0, 0] * np.ones((5, 1)), rtol=1e-6)
+    assert float(model.apply(new, state, x)[0].var()) == pytest.approx(1, abs=1e-5)
 
 
 @dataclass(frozen=True, repr=False)

@@ -44,7 +44,7 @@ def test_code_prints_what_the_readme_says():
             with contextlib.redirect_stdout(output):
                 exec(block, namespace)
             printed = output.getvalue()
-    assert checked == 7
+    assert checked == 8
 
 
 @pytest.mark.parametrize("start", QUOTED)

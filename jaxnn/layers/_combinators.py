@@ -1,7 +1,7 @@
 """Combinators: layers made of layers. Their backward is the chain rule."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -10,8 +10,19 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import ShapeError, describe, located
-from jaxnn.layers._layer import Layer, LayerLike, all_held, as_layer, call, child_key, outline, output_outline, place
+from jaxnn.layers._layer import (
+    Layer,
+    LayerLike,
+    all_held,
+    as_layer,
+    call,
+    child_key,
+    outline,
+    output_outline,
+    place,
+)
 from jaxnn.ops import add
+from jaxnn.typing import Sequences
 
 
 @final
@@ -176,20 +187,20 @@ class Residual(Layer):
 
     def init(self, key, x):
         params, state = self.layer.init(key, x)
-        add.check(outline(x), output_outline(self.layer, params, state, outline(x)))
+        _onto(add.check, outline(x), output_outline(self.layer, params, state, outline(x)))
         return params, state
 
     def apply(self, params, state, x, *, key=None, train=False):
         y, state = self.layer.apply(params, state, x, key=key, train=train)
-        return add(x, y), state
+        return _onto(add, x, y), state
 
     def fwd(self, params, state, x, *, key=None, train=False):
         (y, state), residuals = self.layer.fwd(params, state, x, key=key, train=train)
-        return (add.plain(x, y), state), residuals
+        return (_onto(add.plain, x, y), state), residuals
 
     def bwd(self, residuals, dy):
         d_params, dx = self.layer.bwd(residuals, dy)
-        return d_params, dy if dx is None else dy + dx
+        return d_params, dy if dx is None else _onto(jnp.add, dy, dx)
 
     @property
     def children(self) -> Mapping[str, Layer]:
@@ -218,7 +229,7 @@ def residual(*layers: LayerLike, **named: LayerLike) -> Residual:
 
     Source: He et al., "Deep residual learning for image recognition" (2016).
     """
-    return Residual(_one(layers, named))
+    return Residual(one_layer(layers, named))
 
 
 @final
@@ -319,6 +330,11 @@ def repeat(layer: LayerLike, n: int) -> Repeat:
     return Repeat(as_layer(layer), n)
 
 
+def _onto(add: Callable[[Any, Any], Any], x: Any, y: Any) -> Any:
+    """Add x to y; of `Sequences` to what goes through the layers, and not to the lengths."""
+    return y._replace(x=add(x.x, y.x)) if isinstance(y, Sequences) else add(x, y)
+
+
 def _named(layers: tuple[LayerLike, ...], named: Mapping[str, LayerLike]) -> tuple[tuple[str, Layer], ...]:
     pairs, seen = [], Counter()
     for layer in map(as_layer, layers):
@@ -336,7 +352,8 @@ def _named(layers: tuple[LayerLike, ...], named: Mapping[str, LayerLike]) -> tup
     return tuple(pairs)
 
 
-def _one(layers: tuple[LayerLike, ...], named: Mapping[str, LayerLike]) -> Layer:
+def one_layer(layers: tuple[LayerLike, ...], named: Mapping[str, LayerLike]) -> Layer:
+    """Return the only layer, or several in series."""
     return as_layer(layers[0]) if len(layers) == 1 and not named else serial(*layers, **named)
 
 

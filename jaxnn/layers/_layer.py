@@ -13,10 +13,10 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxnn.errors import describe, is_array, located
-from jaxnn.ops import Op, add, concatenate
+from jaxnn.ops import Op, add, concatenate, last, mean_over_time
 from jaxnn.ops._op import pull, pullback
 from jaxnn.ops._settings import static
-from jaxnn.typing import Array, Key, Params, Residuals, State
+from jaxnn.typing import Array, Key, Params, Residuals, Sequences, State
 
 
 class Layer(ABC):
@@ -219,6 +219,46 @@ class Joining(Layer):
 
 @final
 @dataclass(frozen=True, repr=False)
+class OverTime(Layer):
+    """An op of sequences and their lengths, as a layer whose input is an array or `Sequences`: `last`."""
+
+    op: Op
+
+    def init(self, key, x):
+        del key, x
+        return {}, {}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        del params, key, train
+        return self.op(*self._arrays(x)), state
+
+    def fwd(self, params, state, x, *, key=None, train=False):
+        del params, key, train
+        y, residuals = self.op.fwd(*self._arrays(x))
+        return (y, state), {"sequences" if isinstance(x, Sequences) else "array": residuals}
+
+    def bwd(self, residuals, dy):
+        ((given, residuals),) = residuals.items()
+        dx, _ = self.op.bwd(residuals, dy)
+        return {}, Sequences(dx) if given == "sequences" else dx
+
+    @property
+    def name(self) -> str:
+        return self.op.name
+
+    @property
+    def hand(self) -> bool:
+        return self.op.hand
+
+    def _arrays(self, x):
+        return (x.x, x.lengths) if isinstance(x, Sequences) else (x, None)
+
+    def __repr__(self) -> str:
+        return self.op.name
+
+
+@final
+@dataclass(frozen=True, repr=False)
 class Function(Layer):
     """A function of one array as a layer, with JAX's own backward."""
 
@@ -251,7 +291,9 @@ def as_layer(layer: LayerLike) -> Layer:
     if isinstance(layer, Layer):
         return layer
     if isinstance(layer, Op):
-        return Joining(layer) if layer in (add, concatenate) else Unary(layer)
+        if layer in (add, concatenate):
+            return Joining(layer)
+        return OverTime(layer) if layer in (last, mean_over_time) else Unary(layer)
     if isinstance(layer, type):
         raise TypeError(f"expected a layer, because it is to be applied; got the class {layer.__name__}: "
                         f"write {layer.__name__}(...)")  # fmt: skip
@@ -285,8 +327,8 @@ def show(layer: Any) -> str:
     """Return a dataclass as it would be written: settings that have their default value are left out.
 
     >>> import jaxnn as nn
-    >>> nn.Dense(64), nn.Dense(64, bias=False), nn.Dropout(0.5)
-    (Dense(64), Dense(64, bias=False), Dropout(0.5))
+    >>> nn.Dense(64), nn.Dense(64, bias=False), nn.Dropout(0.5), nn.LayerNorm(epsilon=1e-6)
+    (Dense(64), Dense(64, bias=False), Dropout(0.5), LayerNorm(epsilon=1e-06))
     """
     if not is_dataclass(layer):
         return f"{type(layer).__name__}()"
@@ -294,7 +336,7 @@ def show(layer: Any) -> str:
     for position, setting in enumerate(fields(layer)):
         value = getattr(layer, setting.name)
         text = describe(value) if is_array(value) else repr(value)
-        if position == 0 and setting.default is not value:
+        if position == 0 and not setting.kw_only and setting.default is not value:
             shown.append(text)
         elif is_array(value) or is_array(setting.default) or value != setting.default:
             shown.append(f"{setting.name}={text}")

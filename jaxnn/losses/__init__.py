@@ -19,6 +19,7 @@ from jaxnn.losses._categorical import safe_softmax_cross_entropy as safe_softmax
 from jaxnn.losses._categorical import softmax_cross_entropy as softmax_cross_entropy
 from jaxnn.losses._ctc import ctc_loss as ctc_loss
 from jaxnn.losses._ctc import ctc_loss_with_forward_probs as ctc_loss_with_forward_probs
+from jaxnn.losses._detection import yolo_loss as yolo_loss
 from jaxnn.losses._dice import binary_dice_loss as binary_dice_loss
 from jaxnn.losses._dice import dice_loss as dice_loss
 from jaxnn.losses._divergence import convex_kl_divergence as convex_kl_divergence
@@ -78,6 +79,8 @@ from jaxnn.losses._smoothing import sparse_cross_entropy as sparse_cross_entropy
 from jaxnn.losses._sparsemax import make_fenchel_young_loss as make_fenchel_young_loss
 from jaxnn.losses._sparsemax import multiclass_sparsemax_loss as multiclass_sparsemax_loss
 from jaxnn.losses._sparsemax import sparsemax_loss as sparsemax_loss
+from jaxnn.losses._variational import gaussian_kl as gaussian_kl
+from jaxnn.losses._variational import negative_elbo as negative_elbo
 from jaxnn.losses._weighted_mean import weighted_mean as weighted_mean
 
 __all__ = [
@@ -100,6 +103,7 @@ __all__ = [
     "elastic_net_penalty",
     "gamma_nll",
     "gamma_nll_from_log_mean",
+    "gaussian_kl",
     "gaussian_nll",
     "gaussian_nll_from_log_variance",
     "generalized_kl_divergence",
@@ -124,6 +128,7 @@ __all__ = [
     "multiclass_perceptron_loss",
     "multiclass_sparsemax_loss",
     "multilabel_cross_entropy",
+    "negative_elbo",
     "ntxent",
     "perceptron_loss",
     "poisson_nll",
@@ -146,4 +151,5 @@ __all__ = [
     "triplet_margin_loss",
     "weighted_binary_cross_entropy",
     "weighted_mean",
+    "yolo_loss",
 ]

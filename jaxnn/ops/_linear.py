@@ -1,4 +1,4 @@
-"""Affine maps: a matrix product, and the look-up that is its special case for one-hot rows.
+"""Affine maps: a matrix product, its bias alone, and the look-up that is its special case for one-hot rows.
 
 Dimensions: `in`, `out` features before and after; `vocabulary` rows of a table of `features`.
 """
@@ -69,6 +69,39 @@ def linear_bwd(residuals, dy):
 
 
 linear.defvjp(linear_fwd, linear_bwd)
+
+
+def _check_bias(x: AnyArray, b: AnyArray) -> None:
+    if b.ndim != 1 or x.shape[-1:] != b.shape:
+        raise ShapeError(f"x of shape (..., {b.size})", why=f"b is {tuple(b.shape)}", got=tuple(x.shape))
+
+
+@op(_check_bias)
+def bias(x: Float[Array, "... features"], b: Float[Array, " features"]) -> Float[Array, "... features"]:
+    """Shift of each feature, y = x + b: what `linear` adds last, as if of a constant input of 1.
+
+    Raises:
+        ShapeError: b has not one number for each feature of x.
+
+    >>> bias(jnp.array([[3.0, 4.0]]), jnp.array([0.5, -1.0]))
+    Array([[3.5, 3. ]], dtype=float32)
+
+    Source: Widrow and Hoff, "Adaptive switching circuits" (1960).
+    """
+    return x + jnp.broadcast_to(b, x.shape)
+
+
+def bias_fwd(x, b):
+    """Remember nothing but the dtype of b."""
+    return bias.plain(x, b), shape_only(b)
+
+
+def bias_bwd(b, dy):
+    """y_no = x_no + b_o, so dx = dy and db_o = sum_n dy_no."""
+    return dy, dy.sum(range(dy.ndim - 1)).astype(b.dtype)
+
+
+bias.defvjp(bias_fwd, bias_bwd)
 
 
 def _check_embed(ids: AnyArray, table: AnyArray) -> None:

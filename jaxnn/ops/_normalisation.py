@@ -11,26 +11,12 @@ from jaxtyping import Float
 
 from jaxnn.errors import ShapeError
 from jaxnn.ops._op import op, shape_only
+from jaxnn.ops._scale_and_offset import Features, check_features
 from jaxnn.typing import AnyArray, Array, accumulator_dtype
-
-Features = Float[Array, " features"]
-
-
-def _check_features(x: AnyArray, *per_feature: AnyArray | None, epsilon: float = 1e-5) -> None:
-    del epsilon
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise TypeError(f"expected floating x, because it is divided by a deviation; got {x.dtype}: cast it first")
-    for p in per_feature:
-        if p is not None and p.shape != x.shape[-1:]:
-            raise ShapeError(
-                f"x of shape (..., {p.shape[0] if p.ndim else 1})",
-                why=f"scale, offset and statistics are {tuple(p.shape)}",
-                got=tuple(x.shape),
-            )
 
 
 def _check_batch_norm(x: AnyArray, scale: AnyArray | None, offset: AnyArray | None, *, epsilon: float = 1e-5) -> None:
-    _check_features(x, scale, offset)
+    check_features(x, scale, offset)
     if x.size == 0:
         raise ShapeError("at least one example", why="training normalises by the batch's own mean", got=tuple(x.shape))
 
@@ -114,7 +100,7 @@ def batch_norm_bwd(residuals, d_out, *, epsilon=1e-5):
 batch_norm.defvjp(batch_norm_fwd, batch_norm_bwd)
 
 
-@op(_check_features)
+@op(check_features)
 def normalise(
     x: Float[Array, "... features"],
     mean: Features,

@@ -4,6 +4,9 @@ Dimensions: `batch` the leading axis, `...` any others.
 """
 
 import math
+import operator
+from collections.abc import Sequence
+from typing import SupportsIndex
 
 import jax.numpy as jnp
 from jaxtyping import Num
@@ -39,6 +42,61 @@ def flatten_bwd(shape, dy):
 
 
 flatten.defvjp(flatten_fwd, flatten_bwd)
+
+
+def _check_reshape(x: AnyArray, *, shape: SupportsIndex | Sequence[SupportsIndex]) -> None:
+    if x.ndim == 0:
+        raise ShapeError("x of shape (batch, ...)", why="reshape keeps the batch axis", got=x.shape)
+    _filled(x, shape)
+
+
+@op(_check_reshape)
+def reshape(x: Num[Array, "batch ..."], *, shape: SupportsIndex | Sequence[SupportsIndex]) -> Num[Array, "batch ..."]:
+    """Each example in another shape, y of shape (batch, *shape), in row-major order.
+
+    Args:
+        x: Input, `(batch, ...)`.
+        shape: Of an example, without the batch axis; -1 for the one axis that takes what the others leave.
+
+    Raises:
+        ShapeError: An example has another number of elements.
+        ValueError: The shape has a negative axis that is not -1, or more than one -1.
+
+    >>> reshape(jnp.zeros((32, 784)), shape=(28, 28, 1)).shape, reshape(jnp.zeros((32, 6, 4)), shape=(-1, 8)).shape
+    ((32, 28, 28, 1), (32, 3, 8))
+    """
+    return x.reshape(x.shape[0], *_filled(x, shape))
+
+
+def reshape_fwd(x, *, shape):
+    """Remember the shape."""
+    return reshape.plain(x, shape=shape), shape_only(x)
+
+
+def reshape_bwd(x, dy, *, shape):
+    """Each element has its own place, so dx is dy in the shape of x."""
+    del shape
+    return (dy.reshape(x.shape[1:]),)
+
+
+reshape.defvjp(reshape_fwd, reshape_bwd)
+
+
+def _filled(x: AnyArray, shape: SupportsIndex | Sequence[SupportsIndex]) -> tuple[int, ...]:
+    """The shape, with a number for the -1 in it."""
+    sizes = tuple(map(operator.index, (shape,) if isinstance(shape, SupportsIndex) else shape))
+    if min(sizes, default=0) < -1 or sizes.count(-1) > 1:
+        raise ValueError(f"expected a shape with at most one -1 and nothing else below 0, because it counts elements; "
+                         f"got {sizes}")  # fmt: skip
+    elements, known = math.prod(x.shape[1:]), math.prod(n for n in sizes if n != -1)
+    fits = known != 0 and elements % known == 0 if -1 in sizes else elements == known
+    if not fits:
+        raise ShapeError(
+            f"x of {'a multiple of ' if -1 in sizes else ''}{known} elements an example",
+            why=f"each gets the shape {sizes}",
+            got=f"{elements} in {tuple(x.shape)}",
+        )
+    return tuple(elements // known if n == -1 else n for n in sizes)
 
 
 def _check_concatenate(*arrays: AnyArray) -> None:

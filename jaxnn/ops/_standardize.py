@@ -17,12 +17,12 @@ def standardize(
     """Mean 0 and variance 1 along an axis, y = (x - mean) / sqrt(var + epsilon), var the biased one.
 
     The variance is the mean square of x - mean. JAX's is the difference of two means, which loses digits where
-    the mean is large.
+    the mean is large. Equal numbers give 0, to rounding, however large they are.
 
     Args:
         x: Any shape.
         axis: Along which mean and variance are taken.
-        epsilon: Keeps the square root away from 0, so that equal numbers give 0.
+        epsilon: Keeps the square root away from 0.
 
     Returns:
         The shape of x.
@@ -38,14 +38,17 @@ def standardize(
 
 def standardize_fwd(x, *, axis: int | tuple[int, ...] = -1, epsilon=1e-5):
     """Remember y and r = 1 / sqrt(var + epsilon), one number a row."""
+    mean = lambda a: a.mean(axis, keepdims=True)
     wide = x.astype(accumulator_dtype(x.dtype))
-    centred = wide - wide.mean(axis, keepdims=True)
-    r = lax.rsqrt((centred * centred).mean(axis, keepdims=True) + epsilon)
+    # y is the same wherever x is shifted to. The mean of large numbers is rounded; that of what it leaves is not.
+    shifted = wide - lax.stop_gradient(mean(wide))
+    centred = shifted - mean(shifted)
+    r = lax.rsqrt(mean(centred * centred) + epsilon)
     y = (centred * r).astype(x.dtype)
     return y, (y, r)
 
 
-def standardize_bwd(residuals, dy, *, axis=-1, epsilon=1e-5):
+def standardize_bwd(residuals, dy, *, axis: int | tuple[int, ...] = -1, epsilon=1e-5):
     """With dvar/dx_j = 2 (x_j - mean) / n, dx = r (dy - mean(dy) - y mean(dy y))."""
     del epsilon
     y, r = residuals

@@ -2,9 +2,11 @@
 
 import cnn
 import conv_ops
+import gpt
 import jax
 import numpy as np
 import pytest
+import recurrence
 import sweep
 import training
 from _geometries import GEOMETRIES
@@ -25,6 +27,16 @@ def test_the_operations_of_a_workload_are_those_that_xla_counts(make):
     np.testing.assert_allclose(forward.cost_analysis()["flops"], products, rtol=0.15)
 
 
+def test_the_operations_of_gpt_are_its_products_but_of_scores_those_that_causality_leaves():
+    workload = gpt.gpt(quick=True)
+    x = jax.ShapeDtypeStruct(workload.data.x[: workload.batch_size].shape, np.int32)
+    context, batch = x.shape[1], workload.batch_size
+    of_scores = gpt.BLOCKS * 2 * gpt.WIDTH * context
+    whole = nn.summary(workload.jaxnn, x).multiply_adds // batch
+    assert sum(workload.products) == whole - of_scores * context + of_scores * (context + 1) // 2
+    assert workload.operations == 3 * 2 * batch * sum(workload.products)
+
+
 def test_adam_moves_seven_arrays_for_each_parameter():
     assert training.mlp_small(quick=True).moved == 7 * 4 * (65 * 32 + 33 * 10)
 
@@ -37,6 +49,34 @@ def test_a_geometry_is_what_jaxnn_and_xla_compute(name):
     assert jax.eval_shape(conv_ops.xla(geometry), x, w) == y
     assert geometry.operations == 2 * y.size * w.size // geometry.features
     assert str(geometry).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("name", recurrence.WORKLOADS)
+def test_the_operations_of_a_recurrence_are_three_times_those_of_its_forward(name):
+    workload = recurrence.workload(name, quick=True)
+    x = jax.ShapeDtypeStruct((workload.batch, workload.time, workload.features), np.float32)
+    assert workload.operations == 3 * 2 * nn.summary(workload.layer, x).multiply_adds
+    assert str(workload).startswith(f"{name}: {workload.kind}, batch 4, time 8")
+
+
+def test_a_table_of_recurrence_has_a_row_for_each_contestant():
+    result = {
+        "workload": "lstm: of two",
+        "microseconds": {"ours, by hand": [1000.0, 2000.0], "PyTorch": [3000.0, 4000.0]},
+        "programs": {"ours, by hand": {"trace": 1.0, "compile": 2.0, "memory": 2**20}},
+        "limit": {
+            "microseconds": [500.0, 500.0],
+            "operations per second": [1e9, 1e9],
+            "bytes per second": [1e9, 1e9],
+        },
+    }
+    title, heads, ours, pytorch, limit, last = recurrence.table(result).splitlines()
+    assert (title, heads.split()[0]) == ("lstm: of two", "ms")
+    assert ours.split("  ")[-1] == "1.00"
+    assert pytorch.split()[:2] == ["PyTorch", "3.50"]
+    assert "2.50 (2.00 .. 3.00)" in pytorch
+    assert limit.startswith("limit")
+    assert last == "ours, by hand / limit 3.00 (2.00 .. 4.00), at 1.0 GFLOP/s and 1.0 GB/s"
 
 
 def test_some_members_of_a_sweep_reach_from_one_end_to_the_other():

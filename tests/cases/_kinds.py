@@ -62,6 +62,16 @@ def onehot(*shape):
     return draw
 
 
+def sequences(values):
+    """`Sequences` of these values, `(batch, time, ...)`, of lengths 3, 2, 1, 0, and then from time down again."""
+
+    def draw(random, batch, dtype):
+        x = values(random, batch, dtype)
+        return nn.Sequences(x, jnp.asarray((3 - np.arange(batch)) % (x.shape[1] + 1), jnp.int32))
+
+    return draw
+
+
 def fixed_key(random, batch, dtype):
     return jax.random.key(3)
 
@@ -88,6 +98,7 @@ class LayerCase:
     layer: Layer
     x: Callable[[np.random.Generator, int, Any], Any]
     hand: bool = True
+    held: bool = False  # whether the backward of training holds fixed what does move with the parameters
 
     def __repr__(self):
         return self.name

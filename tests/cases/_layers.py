@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 
 import jaxnn as nn
-from cases._kinds import VOCABULARY, B, C, F, LayerCase, integers, normal
+from cases._kinds import VOCABULARY, B, C, F, LayerCase, integers, normal, sequences
 from jaxnn.layers import Layer, as_layer
 
 
@@ -80,6 +80,10 @@ LAYERS = [
     LayerCase("parallel", nn.parallel(nn.Dense(2), nn.serial(), nn.tanh), normal(B, F)),
     LayerCase("concatenate", nn.serial(nn.parallel(nn.Dense(2), nn.serial()), nn.concatenate), normal(B, F)),
     LayerCase("add", nn.serial(nn.parallel(a=nn.Dense(F), b=nn.serial()), nn.add), normal(B, F)),
+    LayerCase("each_step", nn.each_step(nn.Dense(C), nn.tanh), sequences(normal(B, 5, F))),
+    LayerCase("each_step_of_ids", nn.each_step(nn.Embed(VOCABULARY, F)), sequences(integers(VOCABULARY, B, 5))),
+    LayerCase("each_step_of_an_array", nn.each_step(nn.Dense(C)), normal(B, 5, F)),
+    LayerCase("residual_of_sequences", nn.residual(nn.each_step(nn.Dense(F))), sequences(normal(B, 5, F))),
     LayerCase("repeat", nn.repeat(nn.residual(BLOCK), 3), normal(B, F)),
     LayerCase("repeat_once", nn.repeat(nn.Dense(F), 1), normal(B, F)),
     LayerCase("repeat_apply_only", nn.repeat(Affine(), 2), normal(B, F), hand=False),
