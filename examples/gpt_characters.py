@@ -65,6 +65,11 @@ def pieces(numbers: np.ndarray, context: int) -> nn.Data:
     return nn.Data(x, y)
 
 
+def warmed_up(schedule, steps: int):
+    """Return a schedule that rises to another one in the first steps, without which a transformer learns less."""
+    return lambda step: schedule(step) * jnp.minimum(1, (step + 1) / steps)
+
+
 @functools.partial(jax.jit, static_argnames=("trainer", "batch_size", "context", "steps"))
 def train(trainer, train_state, numbers, key, *, batch_size: int, context: int, steps: int):
     """Take some steps, each on pieces that begin anywhere; return the loss of each as well."""
@@ -115,7 +120,7 @@ def main(
     text = python_topics(characters)
     size = {"width": width, "heads": heads, "blocks": blocks, "context": context, "rotary": True}
     model = nn.models.gpt(len(text.alphabet), **size)
-    optimizer = nn.adamw(nn.cosine_decay_schedule(learning_rate, steps), b2=0.98, weight_decay=0.01)
+    optimizer = nn.adamw(warmed_up(nn.cosine_decay_schedule(learning_rate, steps), 50), weight_decay=0.01)
     trainer = nn.trainer(model, nn.losses.cross_entropy, optimizer, gradient=nn.by_hand)
     print(nn.summary(model, jax.ShapeDtypeStruct((batch_size, context), jnp.int32)), "\n")
 

@@ -72,7 +72,7 @@ def test_a_table_of_recurrence_has_a_row_for_each_contestant():
     }
     title, heads, ours, pytorch, limit, last = recurrence.table(result).splitlines()
     assert (title, heads.split()[0]) == ("lstm: of two", "ms")
-    assert ours.split("  ")[-1] == "1.00"
+    assert ours.split()[-1] == "1.00"
     assert pytorch.split()[:2] == ["PyTorch", "3.50"]
     assert "2.50 (2.00 .. 3.00)" in pytorch
     assert limit.startswith("limit")
