@@ -7,7 +7,7 @@ Question   The topics that `help()` knows, which ship with Python: 370,000 chara
 Command    python examples/gpt_characters.py
 Hardware   any CPU.
 Time       under a minute on one core.
-Expected   at most 2.6 bits a character. Counts of single characters need 4.7, and counts of pairs 3.5. The picture is
+Expected   at most 2.4 bits a character. Counts of single characters need 4.7, and counts of pairs 3.5. The picture is
            gpt_characters.png. What it then writes, with a cache of keys and values, begins to look like the text.
 """
 
