@@ -1,12 +1,15 @@
 """Every test runs strict: dtypes and ranks are never promoted silently, and (in pyproject.toml) warnings are errors."""
 
+import contextlib
+import gc
 import os
 import shutil
 import tempfile
 from importlib.metadata import version
 
-# Nearly all the time of these tests is compilation of tiny programs: so let XLA optimise little, let it not compete
-# with the other workers of pytest-xdist, and let no worker compile what another one, or it itself, has compiled.
+# Nearly all the time of these tests is compilation of tiny programs: so let XLA optimise little (but see `optimised`),
+# let it not compete with the other workers of pytest-xdist, and let no worker compile what another one, or it itself,
+# has compiled.
 _flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
 if version("jaxlib").startswith("0.10."):
     _flags += " --xla_cpu_use_fusion_emitters=false"  # halves the time; later versions abort at this flag
@@ -17,7 +20,8 @@ _compiled = os.environ.setdefault("JAXNN_TESTS_COMPILED", os.path.join(tempfile.
 import jax  # noqa: E402 - reads the flags
 import jaxtyping  # noqa: E402
 import pytest  # noqa: E402
-from jax._src.lru_cache import LRUCache  # noqa: E402 - no public name leads to how jax writes
+from jax._src import compiler  # noqa: E402 - no public name leads to how much jax optimises, and
+from jax._src.lru_cache import LRUCache  # noqa: E402 - to how it writes
 
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -43,6 +47,48 @@ LRUCache.put = _put
 def pytest_sessionfinish():
     if _own:
         shutil.rmtree(_compiled, ignore_errors=True)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_are_let_go():
+    """What one file has compiled no other one calls: kept, it would come to gigabytes."""
+    yield
+    jax.clear_caches()
+
+
+@pytest.fixture(autouse=True)
+def slow_is_optimised(request):
+    if request.node.get_closest_marker("slow"):
+        request.getfixturevalue("optimised")
+
+
+@pytest.fixture
+def optimised(monkeypatch):
+    """XLA takes more time to compile, and what it compiles less time to run: for tests that compute for seconds."""
+    compile_or_get_cached = compiler.compile_or_get_cached
+
+    def compile_optimised(backend, computation, devices, options, *args, **keywords):
+        options.executable_build_options.debug_options.xla_backend_optimization_level = 1
+        return compile_or_get_cached(backend, computation, devices, options, *args, **keywords)
+
+    monkeypatch.setattr(compiler, "compile_or_get_cached", compile_optimised)
+
+
+@pytest.fixture
+def checking_leaks():
+    """A context in which a tracer that outlives its trace is an error.
+
+    JAX collects garbage before it looks, at every trace: so let it collect only what is new.
+    """
+
+    @contextlib.contextmanager
+    def checking():
+        gc.freeze()
+        with jax.checking_leaks():
+            yield
+        gc.unfreeze()
+
+    return checking
 
 
 @pytest.fixture

@@ -20,12 +20,20 @@ from jaxnn.layers._layer import outline
 from jaxnn.ops._op import pullback
 from jaxnn.typing import accumulator_dtype
 
-every = pytest.mark.parametrize("case", LAYERS, ids=repr)
 modes = pytest.mark.parametrize("train", [True, False], ids=["train", "inference"])
 GOLDEN = Path(__file__).parent / "golden" / "parameters.json"
 
 
-@functools.cache
+def keeps_shape(case):
+    params, state, x = jax.eval_shape(lambda: drawn(case, dtype=jnp.float32))
+    y = jax.eval_shape(lambda *a: case.layer.apply(*a)[0], params, state, x)
+    return y == x
+
+
+once = functools.lru_cache(maxsize=16)  # for the tests of a case; what no test will want again is let go
+
+
+@once
 def made(case, *, batch=6, dtype=jnp.float64, seed=0):
     """Parameters away from zero, state and an input; the same ones for every test of the case."""
     return drawn(case, batch=batch, dtype=dtype, seed=seed)
@@ -35,8 +43,16 @@ def drawn(case, *, batch=6, dtype=jnp.float64, seed=0):
     random = np.random.default_rng(seed)
     x = case.x(random, batch, dtype)
     params, state = case.layer.init(jax.random.key(seed), x)
-    params = jax.tree.map(lambda p: p + jnp.asarray(random.uniform(0.1, 0.2, p.shape)).astype(p.dtype), params)
+    params = jax.tree.map(lambda p: p + jnp.asarray(random.uniform(0.1, 0.2, p.shape).astype(p.dtype)), params)
     return params, state, x
+
+
+# Tests run case by case, for the sake of what is compiled once for all tests of a case: pytest groups those that have
+# one value of a parameter whose scope is the module. It goes by the position of the value, so those that can be
+# repeated are in front.
+TOWERS = [case for case in LAYERS if keeps_shape(case)]
+ROWS = [*TOWERS, *(case for case in LAYERS if case not in TOWERS)]
+every = pytest.mark.parametrize("case", ROWS, ids=repr, scope="module")
 
 
 def smooth(a):
@@ -47,8 +63,13 @@ def random_like(outline, seed=1):
     """Random numbers; None for integers, such as lengths, which have no cotangent."""
     random = np.random.default_rng(seed)
     return jax.tree.map(
-        lambda a: jnp.asarray(random.normal(size=a.shape)).astype(a.dtype) if smooth(a) else None, outline
+        lambda a: jnp.asarray(random.normal(size=a.shape).astype(a.dtype)) if smooth(a) else None, outline
     )
+
+
+def stack(trees):
+    """Trees as one, with an axis in front."""
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
 
 
 def forward(case, train):
@@ -68,12 +89,6 @@ def forward_and_backward(case, train):
     return both
 
 
-@functools.cache
-def compiled(function, case, train):
-    """`function(case, train)`, compiled once for every test that calls it."""
-    return jax.jit(function(case, train))
-
-
 def forward_and_vjp(case, train):
     """The same by JAX, of the plain functions."""
 
@@ -89,6 +104,17 @@ def forward_and_vjp(case, train):
     return both
 
 
+@once
+def compiled(case, train):
+    """The output of `apply`, and both roads, compiled once for every test that calls them."""
+    functions = [f(case, train) for f in (forward, forward_and_backward, forward_and_vjp)]
+    return jax.jit(lambda *arguments: [f(*arguments) for f in functions])
+
+
+def by_hand(case, train, arguments):
+    return compiled(case, train)(*arguments)[1]
+
+
 def _filled(d_params, params):
     got = tree.named_leaves(d_params)
     return tree.map_named(lambda name, p: got.get(name, jnp.zeros_like(p)), params)
@@ -97,29 +123,29 @@ def _filled(d_params, params):
 @every
 @modes
 def test_backward_equals_vjp_of_plain(case, train, x64):
-    arguments = made(case)
-    hand, auto = (compiled(function, case, train)(*arguments) for function in (forward_and_backward, forward_and_vjp))
+    _, hand, auto = compiled(case, train)(*made(case))
     chex.assert_trees_all_close(hand, auto, rtol=1e-10, atol=1e-12)
 
 
 @every
 @modes
 def test_forward_output_is_apply(case, train, x64):
-    out, *_ = compiled(forward_and_backward, case, train)(*made(case))
-    chex.assert_trees_all_close(out, compiled(forward, case, train)(*made(case)), rtol=1e-13, atol=1e-14)
+    applied, (out, *_), _ = compiled(case, train)(*made(case))
+    chex.assert_trees_all_close(out, applied, rtol=1e-13, atol=1e-14)
 
 
 @every
 def test_backward_equals_central_differences(case, x64):
     params, state, x = made(case)
     train = not case.held
-    apply = lambda params, x: compiled(forward, case, train)(params, state, x)[0]
-    _, d_params, dx = compiled(forward_and_backward, case, train)(params, state, x)
+    apply = lambda params, x: compiled(case, train)(params, state, x)[0][0]
+    _, d_params, dx = by_hand(case, train, made(case))
     d_y = random_like(apply(params, x))
     v_params, v_x = random_like(params, seed=2), random_like(x, seed=3)
 
     def along(h):
-        moved = lambda tree, v: jax.tree.map(lambda a, v: a if v is None else a + h * v, tree, v)
+        step = lambda a, v: a if v is None else jnp.asarray(np.asarray(a) + h * np.asarray(v))
+        moved = lambda tree, v: jax.tree.map(step, tree, v)
         return _inner(d_y, apply(moved(params, v_params), moved(x, v_x)))
 
     h = 1e-6
@@ -129,18 +155,14 @@ def test_backward_equals_central_differences(case, x64):
 
 def _inner(v, d):
     """The inner product of two trees, of the leaves that v has."""
-    products = jax.tree.map(lambda v, d: 0.0 if v is None else float(jnp.vdot(v, d)), v, d, is_leaf=lambda a: a is None)
+    products = jax.tree.map(lambda v, d: 0.0 if v is None else float(np.vdot(v, d)), v, d, is_leaf=lambda a: a is None)
     return sum(jax.tree.leaves(products))
 
 
 @every
 def test_jit_equals_eager(case, x64):
-    arguments = made(case)
     chex.assert_trees_all_close(
-        compiled(forward_and_backward, case, True)(*arguments),
-        forward_and_backward(case, True)(*arguments),
-        rtol=1e-11,
-        atol=1e-13,
+        by_hand(case, True, made(case)), forward_and_backward(case, True)(*made(case)), rtol=1e-11, atol=1e-13
     )
 
 
@@ -148,42 +170,27 @@ def test_jit_equals_eager(case, x64):
 def test_vmap_over_members_equals_loop(case, x64):
     """An ensemble: parameters, state and inputs with an axis in front."""
     members = [made(case, seed=seed) for seed in range(3)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    looped = [compiled(forward_and_backward, case, True)(*member) for member in members]
-    chex.assert_trees_all_close(
-        jax.jit(jax.vmap(forward_and_backward(case, True)))(*stacked),
-        jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped),
-        rtol=1e-10,
-        atol=1e-12,
-    )
+    looped = [by_hand(case, True, member) for member in members]
+    mapped = jax.jit(jax.vmap(forward_and_backward(case, True)))(*stack(members))
+    chex.assert_trees_all_close(mapped, stack(looped), rtol=1e-10, atol=1e-12)
 
 
 @every
 def test_scan_over_members_equals_loop(case, x64):
     members = [made(case, seed=seed) for seed in range(2)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
     both = forward_and_backward(case, True)
-    looped = [compiled(forward_and_backward, case, True)(*member) for member in members]
-    _, scanned = jax.jit(lambda a: jax.lax.scan(lambda c, a: (c, both(*a)), None, a))(stacked)
-    chex.assert_trees_all_close(
-        scanned, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped), rtol=1e-10, atol=1e-12
-    )
+    looped = [by_hand(case, True, member) for member in members]
+    _, scanned = jax.jit(lambda a: jax.lax.scan(lambda c, a: (c, both(*a)), None, a))(stack(members))
+    chex.assert_trees_all_close(scanned, stack(looped), rtol=1e-10, atol=1e-12)
 
 
-def keeps_shape(case):
-    params, state, x = jax.eval_shape(lambda: drawn(case, dtype=jnp.float32))
-    y = jax.eval_shape(lambda *a: case.layer.apply(*a)[0], params, state, x)
-    return y == x
-
-
-@pytest.mark.parametrize("case", [case for case in LAYERS if keeps_shape(case)], ids=repr)
+@pytest.mark.parametrize("case", TOWERS, ids=repr, scope="module")
 @modes
 def test_repeat_equals_copies_in_a_row(case, train, x64):
     """`repeat` runs one compiled block over stacked parameters; a Python loop over the copies is the same."""
     x = made(case)[2]
     tower = nn.repeat(case.layer, 3)
     key = jax.random.key(5) if train else None
-    stack = lambda *leaves: jnp.stack(leaves)
 
     def by_repeat(params, state, x):
         (y, new), residuals = tower.fwd(params, state, x, key=key, train=train)
@@ -201,10 +208,15 @@ def test_repeat_equals_copies_in_a_row(case, train, x64):
         for residuals in reversed(remembered):
             d_copy, dy = case.layer.bwd(residuals, dy)
             d_copies.insert(0, d_copy)
+        stack = lambda *leaves: jnp.stack(leaves)
         return y, jax.tree.map(stack, *news), jax.tree.map(stack, *d_copies), dy
 
-    arguments = *jax.jit(lambda key: tower.init(key, x))(jax.random.key(1)), x
-    chex.assert_trees_all_close(jax.jit(by_repeat)(*arguments), jax.jit(one_by_one)(*arguments), rtol=1e-10, atol=1e-12)
+    @jax.jit
+    def both(key, x):
+        params, state = tower.init(key, x)
+        return by_repeat(params, state, x), one_by_one(params, state, x)
+
+    chex.assert_trees_all_close(*both(jax.random.key(1), x), rtol=1e-10, atol=1e-12)
 
 
 @every
@@ -237,15 +249,13 @@ def test_dtype_is_kept(case, dtype, train):
 
 @every
 def test_batch_of_one(case, x64):
-    arguments = made(case, batch=1)
-    hand, auto = (jax.jit(f(case, True))(*arguments) for f in (forward_and_backward, forward_and_vjp))
+    _, hand, auto = compiled(case, True)(*made(case, batch=1))
     chex.assert_trees_all_close(hand, auto, rtol=1e-9, atol=1e-10)
 
 
 @every
 def test_empty_batch_in_inference(case):
-    params, state, x = made(case, batch=0, dtype=jnp.float32)
-    y, _ = case.layer.apply(params, state, x)
+    y, _ = jax.eval_shape(lambda: case.layer.apply(*drawn(case, batch=0, dtype=jnp.float32)))
     assert all(leaf.shape[0] == 0 for leaf in jax.tree.leaves(y))
 
 
@@ -257,18 +267,19 @@ def test_empty_batch_in_training_is_refused_by_batch_norm():
 
 
 @every
-def test_second_call_compiles_nothing(case):
-    chex.clear_trace_counter()
-    function = jax.jit(chex.assert_max_traces(forward_and_backward(case, True), n=1))
+def test_second_call_compiles_nothing(case, x64):
+    programs = []
     for seed in (0, 1):
-        function(*made(case, dtype=jnp.float32, seed=seed))
+        by_hand(case, True, made(case, seed=seed))
+        programs.append(compiled(case, True)._cache_size())
+    assert 0 < programs[0] == programs[1]
 
 
 @every
-def test_no_tracer_leaks(case):
+def test_no_tracer_leaks(case, checking_leaks):
     arguments = made(case, dtype=jnp.float32)
-    with jax.checking_leaks():
-        jax.jit(forward_and_backward(case, True))(*arguments)
+    with checking_leaks():
+        jax.jit(forward_and_backward(case, True)).trace(*arguments)
 
 
 @every

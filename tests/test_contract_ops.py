@@ -1,5 +1,6 @@
 """Every property of an op, over every op and loss."""
 
+import dataclasses
 import functools
 from functools import partial
 
@@ -16,12 +17,16 @@ import jaxnn as nn
 from jaxnn.errors import is_array
 from jaxnn.ops import Op
 
-ROWS = [*OPS, *LOSSES]
+# Tests run case by case, for the sake of what is compiled once for all tests of a case: pytest groups those that have
+# one value of a parameter whose scope is the module. It goes by the position of the value, so the families are in
+# front.
+ROWS = sorted([*OPS, *LOSSES], key=lambda case: not case.family)
 FAMILIES = [case for case in ROWS if case.family]
-every = pytest.mark.parametrize("case", ROWS, ids=repr)
+every = pytest.mark.parametrize("case", ROWS, ids=repr, scope="module")
+once = functools.lru_cache(maxsize=16)  # for the tests of a case; what no test will want again is let go
 
 
-@functools.cache
+@once
 def arrays_of(case, *, batch=6, dtype=jnp.float64, seed=0):
     """The inputs of a case; the same ones for every test."""
     return case.arrays(np.random.default_rng(seed), batch, dtype)
@@ -32,12 +37,28 @@ def is_smooth(a):
 
 
 def random_like(tree, seed=1):
+    """Random numbers. What is neither traced nor drawn by JAX compiles nothing."""
     random = np.random.default_rng(seed)
-    return jax.tree.map(lambda a: jnp.asarray(random.normal(size=a.shape)).astype(a.dtype), tree)
+    return jax.tree.map(lambda a: jnp.asarray(random.normal(size=a.shape).astype(a.dtype)), tree)
+
+
+def outline(case, arrays):
+    """Shape and dtype of the output."""
+    return jax.eval_shape(partial(case.op.plain, **case.settings), *arrays)
 
 
 def inner(a, b):
-    return sum(float(jnp.vdot(p, q)) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+    return sum(float(np.vdot(p, q)) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def stack(trees):
+    return jax.tree.map(lambda *leaves: np.stack(leaves), *trees)
+
+
+def stacked_arrays(members):
+    """Arrays with an axis in front; keys too, which NumPy cannot stack."""
+    is_key = lambda a: jnp.issubdtype(a.dtype, jax.dtypes.prng_key)
+    return jax.tree.map(lambda *leaves: (jnp if is_key(leaves[0]) else np).stack(leaves), *members)
 
 
 def smooth_function(case, arrays):
@@ -53,43 +74,68 @@ def smooth_function(case, arrays):
     return function, [arrays[i] for i in smooth], smooth
 
 
-def forward_and_backward(case, op=None):
-    op = op or case.op
-
+def forward_and_backward(case):
     def both(arrays, d_out):
-        out, residuals = op.fwd(*arrays, **case.settings)
-        return out, op.bwd(residuals, d_out, **case.settings)
+        out, residuals = case.op.fwd(*arrays, **case.settings)
+        return out, case.op.bwd(residuals, d_out, **case.settings)
 
     return both
 
 
-@functools.cache
-def compiled(case, op=None):
-    """The pair, compiled once for every test that calls it."""
-    return jax.jit(forward_and_backward(case, op))
+@once
+def compiled(case):
+    """The pair, and the vjp and jvp by JAX of the plain function, compiled once for every test that calls them."""
+
+    def roads(arrays, d_out, directions):
+        function, moving, _ = smooth_function(case, arrays)
+        out, d_arrays = forward_and_backward(case)(arrays, d_out)
+        d_moving = jax.vjp(function, *moving)[1](d_out)
+        return out, d_arrays, d_moving, jax.jvp(function, moving, directions)[1]
+
+    return jax.jit(roads)
 
 
-def hand_vjp(case, arrays, op=None):
-    """Output, cotangent and hand-written gradients of the floating arrays (zeros where it says None)."""
-    d_out = random_like(jax.eval_shape(partial(case.op.plain, **case.settings), *arrays))
-    out, d_arrays = compiled(case, op)(arrays, d_out)
+def roads(case, arrays, d_out):
+    """Output, gradient by hand, gradient by JAX of the floating arrays, change of the output along `directions_of`."""
+    return compiled(case)(arrays, d_out, directions_of(arrays))
+
+
+def directions_of(arrays):
+    return random_like([a for a in arrays if is_smooth(a)], seed=3)
+
+
+def smooth_part(arrays, d_arrays):
+    """The hand-written gradients of the floating arrays, zeros where it says None."""
     assert len(d_arrays) == len(arrays)
-    d_smooth = [jnp.zeros_like(a) if d is None else d for a, d in zip(arrays, d_arrays, strict=True) if is_smooth(a)]
-    return out, d_out, d_smooth
+    pairs = zip(arrays, d_arrays, strict=True)
+    return [np.zeros(a.shape, a.dtype) if d is None else d for a, d in pairs if is_smooth(a)]
 
 
-def backward_error(case, arrays, op=None):
+@once
+def both_gradients(case, *, batch=6):
+    """By hand and by JAX, of the floating arrays."""
+    arrays = arrays_of(case, batch=batch)
+    _, d_arrays, expected, _ = roads(case, arrays, random_like(outline(case, arrays)))
+    return smooth_part(arrays, d_arrays), expected
+
+
+def backward_error(hand, expected):
     """How far the hand-written backward is from JAX's of the plain function, relative to the largest entry."""
-    function, moving, _ = smooth_function(case, arrays)
-    _, d_out, hand = hand_vjp(case, arrays, op)
-    expected = jax.jit(lambda moving, d_out: jax.vjp(function, *moving)[1](d_out))(moving, d_out)
-    scale = max(float(jnp.abs(d).max(initial=0)) for d in expected) or 1.0
-    return max(float(jnp.abs(a - b).max(initial=0)) for a, b in zip(hand, expected, strict=True)) / scale
+    largest = lambda a: float(np.abs(a).max(initial=0))
+    scale = max(map(largest, expected)) or 1.0
+    return max(largest(a - b) for a, b in zip(map(np.asarray, hand), map(np.asarray, expected), strict=True)) / scale
+
+
+@once
+def eager(case):
+    """What the pair gives operation by operation."""
+    arrays = arrays_of(case)
+    return forward_and_backward(case)(arrays, random_like(outline(case, arrays)))
 
 
 @every
 def test_backward_equals_vjp_of_plain(case, x64):
-    assert backward_error(case, arrays_of(case)) < 1e-12
+    assert backward_error(*both_gradients(case)) < 1e-12
 
 
 @every
@@ -97,37 +143,35 @@ def test_backward_equals_central_differences(case, x64):
     arrays = arrays_of(case)
     _, moving, smooth = smooth_function(case, arrays)
     if case.op is nn.ops.dropout:  # no derivative is defined with respect to the rate
-        moving_directions = [random_like(moving[0]), jnp.zeros_like(moving[1])]
+        moving_directions = [random_like(moving[0]), np.zeros_like(moving[1])]
     else:
         moving_directions = random_like(moving, seed=2)
-    _, d_out, hand = hand_vjp(case, arrays)
+    d_out = random_like(outline(case, arrays))
 
     def along(h):
         whole = list(arrays)
         for i, a, v in zip(smooth, moving, moving_directions, strict=True):
-            whole[i] = a + h * v
-        return inner(d_out, compiled(case)(tuple(whole), d_out)[0])
+            whole[i] = jnp.asarray(np.asarray(a) + h * np.asarray(v))
+        return inner(d_out, roads(case, tuple(whole), d_out)[0])
 
     h = 1e-6
     slope = (along(h) - along(-h)) / (2 * h)
-    np.testing.assert_allclose(inner(hand, moving_directions), slope, rtol=1e-7, atol=1e-8)
+    np.testing.assert_allclose(inner(both_gradients(case)[0], moving_directions), slope, rtol=1e-7, atol=1e-8)
 
 
 @every
 def test_backward_is_transpose_of_forward_derivative(case, x64):
     arrays = arrays_of(case)
-    function, moving, _ = smooth_function(case, arrays)
-    directions = random_like(moving, seed=3)
-    _, d_out, hand = hand_vjp(case, arrays)
-    _, d_along = jax.jit(lambda moving, directions: jax.jvp(function, moving, directions))(moving, directions)
-    np.testing.assert_allclose(inner(hand, directions), inner(d_out, d_along), rtol=1e-11, atol=1e-12)
+    d_out = random_like(outline(case, arrays))
+    _, d_arrays, _, d_along = roads(case, arrays, d_out)
+    hand = smooth_part(arrays, d_arrays)
+    np.testing.assert_allclose(inner(hand, directions_of(arrays)), inner(d_out, d_along), rtol=1e-11, atol=1e-12)
 
 
 @every
 def test_derivative_is_none_exactly_where_there_is_none(case, x64):
     arrays = arrays_of(case)
-    out = jax.eval_shape(partial(case.op.plain, **case.settings), *arrays)
-    _, d_arrays = compiled(case)(arrays, random_like(out))
+    _, d_arrays, _, _ = roads(case, arrays, random_like(outline(case, arrays)))
     without = [i for i, d in enumerate(d_arrays) if d is None]
     constants = [1] if case.op is nn.ops.dropout else []
     assert without == [i for i, a in enumerate(arrays) if not is_smooth(a) or i in constants]
@@ -135,8 +179,7 @@ def test_derivative_is_none_exactly_where_there_is_none(case, x64):
 
 @every
 def test_forward_output_is_plain(case, x64):
-    arrays = arrays_of(case)
-    out, plain = case.op.fwd(*arrays, **case.settings)[0], case.op.plain(*arrays, **case.settings)
+    out, plain = eager(case)[0], case.op.plain(*arrays_of(case), **case.settings)
     if case.exact:
         chex.assert_trees_all_equal(out, plain)
     else:
@@ -154,31 +197,23 @@ def test_residuals_are_arrays(case):
 @every
 def test_jit_equals_eager(case, x64):
     arrays = arrays_of(case)
-    d_out = random_like(case.op(*arrays, **case.settings))
-    both = forward_and_backward(case)
-    chex.assert_trees_all_close(compiled(case)(arrays, d_out), both(arrays, d_out), rtol=1e-12, atol=1e-13)
+    out, d_arrays, _, _ = roads(case, arrays, random_like(outline(case, arrays)))
+    chex.assert_trees_all_close((out, d_arrays), eager(case), rtol=1e-12, atol=1e-13)
 
 
 @every
 def test_vmap_equals_loop(case, x64):
     members = [arrays_of(case, seed=seed) for seed in range(3)]
-    out = jax.eval_shape(partial(case.op.plain, **case.settings), *members[0])
-    d_outs = [random_like(out, seed) for seed in range(3)]
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
-    looped = [compiled(case)(arrays, d) for arrays, d in zip(members, d_outs, strict=True)]
-    mapped = jax.jit(jax.vmap(forward_and_backward(case)))(
-        stacked, jax.tree.map(lambda *leaves: jnp.stack(leaves), *d_outs)
-    )
-    chex.assert_trees_all_close(
-        mapped, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped), rtol=1e-11, atol=1e-12
-    )
+    d_outs = [random_like(outline(case, members[0]), seed) for seed in range(3)]
+    looped = [roads(case, arrays, d)[:2] for arrays, d in zip(members, d_outs, strict=True)]
+    mapped = jax.jit(jax.vmap(forward_and_backward(case)))(stacked_arrays(members), stack(d_outs))
+    chex.assert_trees_all_close(mapped, stack(looped), rtol=1e-11, atol=1e-12)
 
 
 @every
 def test_scan_carries_residuals(case, x64):
     members = [arrays_of(case, seed=seed) for seed in range(3)]
-    d_out = random_like(jax.eval_shape(partial(case.op.plain, **case.settings), *members[0]))
-    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *members)
+    d_out = random_like(outline(case, members[0]))
 
     @jax.jit
     def there_and_back(stacked):
@@ -186,18 +221,16 @@ def test_scan_carries_residuals(case, x64):
         backward = lambda c, r: (c, case.op.bwd(r, d_out, **case.settings))
         return jax.lax.scan(backward, None, residuals, reverse=True, length=3)[1]
 
-    scanned = there_and_back(stacked)
-    looped = [compiled(case)(arrays, d_out)[1] for arrays in members]
-    chex.assert_trees_all_close(
-        scanned, jax.tree.map(lambda *leaves: jnp.stack(leaves), *looped), rtol=1e-12, atol=1e-13
-    )
+    scanned = there_and_back(stacked_arrays(members))
+    looped = [roads(case, arrays, d_out)[1] for arrays in members]
+    chex.assert_trees_all_close(scanned, stack(looped), rtol=1e-12, atol=1e-13)
 
 
 @every
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64], ids=["f32", "bf16", "f64"])
 def test_dtype_is_kept(case, dtype, x64):
     arrays = arrays_of(case, dtype=dtype)
-    out = jax.eval_shape(partial(case.op.plain, **case.settings), *arrays)
+    out = outline(case, arrays)
     statistics = jnp.float32 if dtype == jnp.bfloat16 else dtype  # a mean or variance is never kept in bfloat16
     first, *others = jax.tree.leaves(out)
     assert first.dtype == dtype
@@ -211,7 +244,7 @@ def test_dtype_is_kept(case, dtype, x64):
 
 @every
 def test_batch_of_one(case, x64):
-    assert backward_error(case, arrays_of(case, batch=1)) < 1e-12
+    assert backward_error(*both_gradients(case, batch=1)) < 1e-12
 
 
 @every
@@ -222,27 +255,28 @@ def test_empty_batch(case):
             with pytest.raises(nn.ShapeError, match="at least one example"):
                 case.op(*arrays, **case.settings)
         return
-    d_out = random_like(jax.eval_shape(partial(case.op, **case.settings), *arrays))
+    d_out = random_like(outline(case, arrays))
     assert 0 in jax.tree.leaves(d_out)[0].shape
     d_arrays = jax.jit(forward_and_backward(case))(arrays, d_out)[1]
     assert all(d.shape == a.shape for a, d in zip(arrays, d_arrays, strict=True) if d is not None)
 
 
 @every
-def test_second_call_compiles_nothing(case):
-    chex.clear_trace_counter()
-    function = jax.jit(chex.assert_max_traces(forward_and_backward(case), n=1))
+def test_second_call_compiles_nothing(case, x64):
+    programs = []
     for seed in (0, 1):
-        arrays = arrays_of(case, dtype=jnp.float32, seed=seed)
-        function(arrays, random_like(jax.eval_shape(partial(case.op.plain, **case.settings), *arrays)))
+        arrays = arrays_of(case, seed=seed)
+        roads(case, arrays, random_like(outline(case, arrays)))
+        programs.append(compiled(case)._cache_size())
+    assert 0 < programs[0] == programs[1]
 
 
 @every
-def test_no_tracer_leaks(case):
+def test_no_tracer_leaks(case, checking_leaks):
     arrays = arrays_of(case, dtype=jnp.float32)
-    d_out = random_like(jax.eval_shape(partial(case.op.plain, **case.settings), *arrays))
-    with jax.checking_leaks():
-        jax.jit(forward_and_backward(case))(arrays, d_out)
+    d_out = random_like(outline(case, arrays))
+    with checking_leaks():
+        jax.jit(forward_and_backward(case)).trace(arrays, d_out)
 
 
 @every
@@ -257,7 +291,7 @@ def test_installed_rule_is_what_grad_uses_and_plain_sees_through_it(case, x64):
 
     ruled.defvjp(case.op.fwd, counted, install=True)
     arrays = arrays_of(case)
-    _, d_out, hand = hand_vjp(case, arrays)
+    d_out, hand = random_like(outline(case, arrays)), both_gradients(case)[0]
     _, moving, smooth = smooth_function(case, arrays)
 
     def by_rule(*moving):
@@ -276,22 +310,26 @@ def test_installed_rule_is_what_grad_uses_and_plain_sees_through_it(case, x64):
     assert not calls
 
 
-@pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.family)
+@pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.family, scope="module")
 @pytest.mark.parametrize("wrong", ["scaled", "shifted", "forgotten", "misplaced"])
 def test_a_wrong_backward_is_caught(case, wrong, x64):
     """The check of this file can fail: it does for four ways to be wrong, in every family of ops."""
     breaks = {
         "scaled": lambda d: d * 1.001,
         "shifted": lambda d: d + 1e-6,
-        "forgotten": jnp.zeros_like,
-        "misplaced": lambda d: jnp.roll(d.reshape(-1), 1).reshape(d.shape),
+        "forgotten": np.zeros_like,
+        "misplaced": lambda d: np.roll(d.reshape(-1), 1).reshape(d.shape),
     }
+    hand, expected = both_gradients(case)
+    assert backward_error([breaks[wrong](np.asarray(d)) for d in hand], expected) > 1e-8
+
+
+def test_a_wrong_rule_is_caught_where_it_is_written(x64):
+    """The gradients that are compared are those of the op's own rule: with another one they differ."""
+    (case,) = (case for case in ROWS if case.name == "linear")
     broken = Op(case.op._plain, case.op._check)
-    broken.defvjp(
-        case.op.fwd,
-        lambda *args, **keywords: jax.tree.map(breaks[wrong], case.op.bwd(*args, **keywords)),
-    )
-    assert backward_error(case, arrays_of(case), broken) > 1e-8
+    broken.defvjp(case.op.fwd, lambda residuals, dy: jax.tree.map(lambda d: 1.001 * d, case.op.bwd(residuals, dy)))
+    assert 1e-4 < backward_error(*both_gradients(dataclasses.replace(case, op=broken))) < 1e-2
 
 
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

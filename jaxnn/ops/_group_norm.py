@@ -62,6 +62,7 @@ def group_norm(
         ShapeError: scale or offset does not fit, or a group is a single number.
         ValueError: The groups do not divide the features.
 
+    >>> import jax.numpy as jnp
     >>> group_norm(jnp.array([[1.0, 3.0, 10.0, 30.0]]), None, None, groups=2, epsilon=0.0)
     Array([[-1.,  1., -1.,  1.]], dtype=float32)
 
@@ -136,6 +137,7 @@ def instance_norm(
     Raises:
         ShapeError: scale or offset does not fit, or there is only one position.
 
+    >>> import jax.numpy as jnp
     >>> instance_norm(jnp.array([[[1.0, 10.0], [3.0, 30.0]]]), None, None, epsilon=0.0)
     Array([[[-1., -1.],
             [ 1.,  1.]]], dtype=float32)

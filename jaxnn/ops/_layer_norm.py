@@ -44,6 +44,7 @@ def layer_norm(
     Raises:
         ShapeError: scale or offset does not fit, or there is only one feature.
 
+    >>> import jax.numpy as jnp
     >>> layer_norm(jnp.array([[1.0, 1.0, 3.0, 3.0]]), jnp.full(4, 2.0), jnp.ones(4), epsilon=0.0)
     Array([[-1., -1.,  3.,  3.]], dtype=float32)
 
@@ -90,6 +91,7 @@ def rms_norm(
     Raises:
         ShapeError: scale does not fit.
 
+    >>> import jax.numpy as jnp
     >>> rms_norm(jnp.array([[1.0, 7.0, 5.0, 5.0]]), None, epsilon=0.0)
     Array([[0.2, 1.4, 1. , 1. ]], dtype=float32)
 

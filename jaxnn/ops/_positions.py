@@ -53,7 +53,7 @@ def rotary(
     Raises:
         ShapeError: The features are odd, or the positions do not fit x.
 
-    >>> x = jnp.array([1.0, 0.0]) * jnp.ones((1, 3, 1, 1))
+    >>> x = jnp.tile(jnp.array([1.0, 0.0]), (1, 3, 1, 1))
     >>> (100 * rotary(x, jnp.arange(3))[0, :, 0]).round()
     Array([[100.,   0.],
            [ 54.,  84.],

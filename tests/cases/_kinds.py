@@ -89,7 +89,7 @@ def _sized(shape, batch):
 
 
 def _array(values, dtype):
-    return jnp.asarray(np.asarray(values)).astype(dtype)
+    return jnp.asarray(np.asarray(values).astype(dtype))
 
 
 @dataclass(frozen=True, eq=False)

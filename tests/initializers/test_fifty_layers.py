@@ -30,6 +30,8 @@ from jaxnn.ops import (
     tanh,
 )
 
+pytestmark = pytest.mark.usefixtures("optimised")
+
 LAYERS, WIDTH, EXAMPLES, SEEDS = 50, 128, 32, 24
 
 
