@@ -103,13 +103,15 @@ from jaxnn.gradients import with_penalty as with_penalty
 # isort: split
 # optimizers and schedules
 from jaxnn import optim as optim
+from jaxnn import schedules as schedules
 from jaxnn.optim import adam as adam
 from jaxnn.optim import adamw as adamw
-from jaxnn.optim import constant_schedule as constant_schedule
-from jaxnn.optim import cosine_decay_schedule as cosine_decay_schedule
 from jaxnn.optim import momentum as momentum
 from jaxnn.optim import nesterov as nesterov
 from jaxnn.optim import sgd as sgd
+from jaxnn.schedules import constant_schedule as constant_schedule
+from jaxnn.schedules import cosine_decay_schedule as cosine_decay_schedule
+from jaxnn.schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
 
 # isort: split
 # training
@@ -233,6 +235,7 @@ __all__ = [
     "repeat",
     "residual",
     "run",
+    "schedules",
     "selu",
     "separable_conv",
     "serial",
@@ -251,6 +254,7 @@ __all__ = [
     "trainer",
     "training",
     "tree",
+    "warmup_cosine_decay_schedule",
     "weight_standardised",
     "with_penalty",
 ]

@@ -23,6 +23,7 @@ from jaxnn.ops import Op
 ROWS = sorted([*OPS, *LOSSES], key=lambda case: not case.family)
 FAMILIES = [case for case in ROWS if case.family]
 every = pytest.mark.parametrize("case", ROWS, ids=repr, scope="module")
+of_families = pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.family, scope="module")
 once = functools.lru_cache(maxsize=16)  # for the tests of a case; what no test will want again is let go
 
 
@@ -84,19 +85,19 @@ def forward_and_backward(case):
 
 @once
 def compiled(case):
-    """The pair, and the vjp and jvp by JAX of the plain function, compiled once for every test that calls them."""
+    """The pair, and the plain function with its vjp and jvp by JAX, compiled once for every test that calls them."""
 
     def roads(arrays, d_out, directions):
         function, moving, _ = smooth_function(case, arrays)
         out, d_arrays = forward_and_backward(case)(arrays, d_out)
-        d_moving = jax.vjp(function, *moving)[1](d_out)
-        return out, d_arrays, d_moving, jax.jvp(function, moving, directions)[1]
+        plain, backward = jax.vjp(function, *moving)
+        return out, d_arrays, plain, backward(d_out), jax.jvp(function, moving, directions)[1]
 
     return jax.jit(roads)
 
 
 def roads(case, arrays, d_out):
-    """Output, gradient by hand, gradient by JAX of the floating arrays, change of the output along `directions_of`."""
+    """Output and gradient by hand; plain output, gradient of the floating arrays, and change along `directions_of`."""
     return compiled(case)(arrays, d_out, directions_of(arrays))
 
 
@@ -115,7 +116,7 @@ def smooth_part(arrays, d_arrays):
 def both_gradients(case, *, batch=6):
     """By hand and by JAX, of the floating arrays."""
     arrays = arrays_of(case, batch=batch)
-    _, d_arrays, expected, _ = roads(case, arrays, random_like(outline(case, arrays)))
+    _, d_arrays, _, expected, _ = roads(case, arrays, random_like(outline(case, arrays)))
     return smooth_part(arrays, d_arrays), expected
 
 
@@ -124,13 +125,6 @@ def backward_error(hand, expected):
     largest = lambda a: float(np.abs(a).max(initial=0))
     scale = max(map(largest, expected)) or 1.0
     return max(largest(a - b) for a, b in zip(map(np.asarray, hand), map(np.asarray, expected), strict=True)) / scale
-
-
-@once
-def eager(case):
-    """What the pair gives operation by operation."""
-    arrays = arrays_of(case)
-    return forward_and_backward(case)(arrays, random_like(outline(case, arrays)))
 
 
 @every
@@ -163,7 +157,7 @@ def test_backward_equals_central_differences(case, x64):
 def test_backward_is_transpose_of_forward_derivative(case, x64):
     arrays = arrays_of(case)
     d_out = random_like(outline(case, arrays))
-    _, d_arrays, _, d_along = roads(case, arrays, d_out)
+    _, d_arrays, _, _, d_along = roads(case, arrays, d_out)
     hand = smooth_part(arrays, d_arrays)
     np.testing.assert_allclose(inner(hand, directions_of(arrays)), inner(d_out, d_along), rtol=1e-11, atol=1e-12)
 
@@ -171,7 +165,7 @@ def test_backward_is_transpose_of_forward_derivative(case, x64):
 @every
 def test_derivative_is_none_exactly_where_there_is_none(case, x64):
     arrays = arrays_of(case)
-    _, d_arrays, _, _ = roads(case, arrays, random_like(outline(case, arrays)))
+    d_arrays = roads(case, arrays, random_like(outline(case, arrays)))[1]
     without = [i for i, d in enumerate(d_arrays) if d is None]
     constants = [1] if case.op is nn.ops.dropout else []
     assert without == [i for i, a in enumerate(arrays) if not is_smooth(a) or i in constants]
@@ -179,7 +173,8 @@ def test_derivative_is_none_exactly_where_there_is_none(case, x64):
 
 @every
 def test_forward_output_is_plain(case, x64):
-    out, plain = eager(case)[0], case.op.plain(*arrays_of(case), **case.settings)
+    arrays = arrays_of(case)
+    out, _, plain, _, _ = roads(case, arrays, random_like(outline(case, arrays)))
     if case.exact:
         chex.assert_trees_all_equal(out, plain)
     else:
@@ -194,11 +189,12 @@ def test_residuals_are_arrays(case):
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
-@every
+@of_families
 def test_jit_equals_eager(case, x64):
     arrays = arrays_of(case)
-    out, d_arrays, _, _ = roads(case, arrays, random_like(outline(case, arrays)))
-    chex.assert_trees_all_close((out, d_arrays), eager(case), rtol=1e-12, atol=1e-13)
+    d_out = random_like(outline(case, arrays))
+    eager = forward_and_backward(case)(arrays, d_out)
+    chex.assert_trees_all_close(roads(case, arrays, d_out)[:2], eager, rtol=1e-12, atol=1e-13)
 
 
 @every
@@ -310,7 +306,7 @@ def test_installed_rule_is_what_grad_uses_and_plain_sees_through_it(case, x64):
     assert not calls
 
 
-@pytest.mark.parametrize("case", FAMILIES, ids=lambda case: case.family, scope="module")
+@of_families
 @pytest.mark.parametrize("wrong", ["scaled", "shifted", "forgotten", "misplaced"])
 def test_a_wrong_backward_is_caught(case, wrong, x64):
     """The check of this file can fail: it does for four ways to be wrong, in every family of ops."""

@@ -15,7 +15,7 @@ import pytest
 import jaxnn as nn
 from jaxnn.ops import Op
 
-FOLDERS = ("ops", "layers", "initializers", "metrics", "optim", "training", "models", "data")
+FOLDERS = ("ops", "layers", "initializers", "metrics", "optim", "schedules", "training", "models", "data")
 PACKAGES = ["jaxnn", *(f"jaxnn.{name}" for name in FOLDERS)]
 MODULES = [f"jaxnn.{name}" for name in ("losses", "tree", "plot")]
 
@@ -33,10 +33,10 @@ EXPORTS = {
     if inspect.isfunction(value) or inspect.isclass(value) or isinstance(value, Op)
 }
 # Values and types without behaviour of their own; their module and attributes say what they are.
-BARE = {"Optimizer", "LayerLike", "TraceState", "ScaleByAdamState", "ScaleByScheduleState", "FitState", "Info",
-        "TrainState", "Trainer", "Serial", "Parallel", "Residual", "Repeat", "EachStep", "OnWeights", "Remat",
-        "Bidirectional", "OpLayer", "apply_updates", "chain", "Constant", "Normal", "VarianceScaling", "zeros", "ones",
-        "ShapeError"}  # fmt: skip
+BARE = {"Optimizer", "LayerLike", "TraceState", "ScaleByAdamState", "ScaleByScheduleState", "ReduceLROnPlateauState",
+        "FitState", "Info", "TrainState", "Trainer", "Serial", "Parallel", "Residual", "Repeat", "EachStep",
+        "OnWeights", "Remat", "Bidirectional", "OpLayer", "apply_updates", "chain", "Constant", "Normal",
+        "VarianceScaling", "zeros", "ones", "ShapeError"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EXPORTS)
@@ -69,12 +69,12 @@ def test_every_layer_has_a_row():
     assert all(case.layer.hand for case in cases.LAYERS if case.hand)
 
 
-def test_optimizers_schedules_and_initialisers_have_rows():
-    paths = ("optim/rows.py", "initializers/test_initializers.py")
+def test_optimizers_and_initialisers_have_rows():
+    paths = ("optim/rows.py", "optim/test_plateau.py", "initializers/test_initializers.py")
     text = {path: (Path(__file__).parent / path).read_text() for path in paths}
     for name, value in vars(nn.optim).items():
         if name in nn.optim.__all__ and inspect.isfunction(value) and value.__module__.startswith("jaxnn"):
-            assert re.search(rf"\b{name}\b", text["optim/rows.py"]), name
+            assert re.search(rf"\b{name}\b", text["optim/rows.py"] + text["optim/test_plateau.py"]), name
     for name, value in vars(nn.initializers).items():
         if (
             name in nn.initializers.__all__

@@ -44,7 +44,7 @@ def test_values_and_gradients_are_the_same(make, road):
     (step, params), (again, same) = pair(make, road)
     chex.assert_trees_all_equal(jax.tree.leaves(params), jax.tree.leaves(same))
     for ours, expected in zip(jax.tree.leaves(again(same)), jax.tree.leaves(step(params)), strict=True):
-        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=5e-6)
 
 
 @roads

@@ -15,6 +15,10 @@ from jax import lax
 
 from jaxnn.typing import accumulator_dtype
 
+# Where causality excludes a part of the memory that is worth a product of its own, and where all of the program for it
+# need not be a loop: on a CPU it is a seventh of a transformer's step at 128 queries.
+STRIP, MOST_STRIPS = 64, 16
+
 
 class Grid(NamedTuple):
     """How queries and keys are cut into blocks of one size, of which the last is filled up."""
@@ -27,8 +31,13 @@ class Grid(NamedTuple):
 
     @classmethod
     def of(cls, q, k, *, causal: bool, block: int | None = None) -> "Grid":
-        """Return one block if that has no more than `block`^2 scores, else blocks of at most `block` queries."""
+        """Return one block if that has no more than `block`^2 scores, else blocks of at most `block` queries.
+
+        If it is causal, strips of queries come before one block.
+        """
         time, memory = q.shape[-2], k.shape[-2]
+        if block is not None and causal and STRIP < time <= STRIP * MOST_STRIPS and STRIP * memory <= block**2:
+            return cls(time, memory, causal, _even(time, STRIP), memory)
         if block is None or time * memory <= block**2:
             return cls(time, memory, causal, time, memory)
         rows = _even(time, block)
@@ -38,6 +47,19 @@ class Grid(NamedTuple):
     def single(self) -> bool:
         """Whether there is but one block."""
         return (self.rows, self.columns) == (self.time, self.memory)
+
+    @property
+    def strips(self) -> list[tuple[slice, slice, "Grid"]]:
+        """Of each strip the queries, what they may see of the memory, and it alone; none if strips are no use."""
+        if not self.causal or self.columns < self.memory or self.time > MOST_STRIPS * self.rows:
+            return []
+        begins = range(0, self.time, self.rows)
+        ends = [min(begin + self.rows, self.time) for begin in begins]
+        seen = [min(max(end + self.memory - self.time, 1), self.memory) for end in ends]
+        return [
+            (slice(begin, end), slice(n), self._replace(rows=end - begin, columns=n))
+            for begin, end, n in zip(begins, ends, seen, strict=True)
+        ]
 
     @property
     def places(self) -> np.ndarray:
@@ -73,6 +95,13 @@ def forward(q, k, v, mask, *, causal, block):
     grid = Grid.of(q, k, causal=causal, block=block)
     if grid.single:
         return _finished(_part(q, k, v, grid.seen(mask)))
+    if grid.strips:
+        parts = [
+            _finished(_part(q[..., rows, :], k[..., columns, :], v[..., columns, :], strip.seen(mask, (rows.start, 0))))
+            for rows, columns, strip in grid.strips
+        ]
+        y, log_sum = (jnp.concatenate(a, axis=-2) for a in zip(*parts, strict=True))
+        return y, log_sum
     q, k, v, mask = _filled(grid, q, k, v, mask)
 
     def step(so_far, place):
@@ -98,6 +127,15 @@ def backward(q, k, v, mask, dy, log_sum, dy_y, *, causal, block):
     grid = Grid.of(q, k, causal=causal, block=block)
     if grid.single:
         return _share(q, k, v, grid.seen(mask), dy, log_sum, dy_y)
+    if grid.strips:
+        dqs, dk, dv = [], jnp.zeros(k.shape, log_sum.dtype), jnp.zeros(v.shape, log_sum.dtype)
+        for rows, columns, strip in grid.strips:
+            of_queries = (a[..., rows, :] for a in (dy, log_sum, dy_y))
+            seen = strip.seen(mask, (rows.start, 0))
+            dq, dk_more, dv_more = _share(q[..., rows, :], k[..., columns, :], v[..., columns, :], seen, *of_queries)
+            dqs.append(dq)
+            dk, dv = dk.at[..., columns, :].add(dk_more), dv.at[..., columns, :].add(dv_more)
+        return jnp.concatenate(dqs, axis=-2), dk, dv
     q, k, v, mask = _filled(grid, q, k, v, mask)
     dy, dy_y = (_fill(a, grid.rows) for a in (dy, dy_y))
     log_sum = _fill(log_sum, grid.rows, value=jnp.inf)  # so that p is 0 for queries that are none

@@ -205,6 +205,7 @@ def _backtrace(cell, begin, trace, x, inside, weights, dy, d_end, reverse):
     dx_t = dz_x w_x^T, dw_x = sum x_t^T dz_x, dw_h = sum h_(t-1)^T dz_h, db = sum dz_x, db_h = sum dz_h.
     """
     w_x, w_h, *_ = weights
+    w_h_T = lax.optimization_barrier(w_h.T)  # once, not in every step: on a CPU a third of its product
     wide = accumulator_dtype(x.dtype)
     after, gates = _cast(trace, wide)
     before = tuple(_shifted(a, first, reverse) for a, first in zip(after, begin, strict=True))
@@ -215,7 +216,7 @@ def _backtrace(cell, begin, trace, x, inside, weights, dy, d_end, reverse):
         slopes = _cast(slopes, wide)
         dh, *others = d_after
         (dh, *others), dz_x = cell.back((dh + dy.astype(wide), *others), slopes)
-        through = product(cell.within(dz_x, slopes), w_h.T)
+        through = product(cell.within(dz_x, slopes), w_h_T)
         d_before = through if dh is None else dh + through, *others
         return _where(inside, d_before, d_after), _where(inside, dz_x, 0).astype(x.dtype)
 

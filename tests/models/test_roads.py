@@ -59,12 +59,9 @@ MODELS = {
     "yolo_head": (detector, nn.losses.yolo_loss, normal(7, 8, 2), cells),
 }
 every = pytest.mark.parametrize("name", MODELS)
-LARGE = ("resnet", "unet_small")  # to compile, in five programs
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LARGE else []) for name in MODELS]
-)
+@every
 def test_both_roads_and_central_differences_agree(name):
     model, loss, inputs, targets = MODELS[name]
     nn.by_hand(model, loss, strict=True)  # refuses what is not written by hand

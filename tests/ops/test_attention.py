@@ -114,6 +114,19 @@ def test_blocks_of_any_size_give_what_one_gives(sizes, settings, shape, block, x
         np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("shape", [None, (1, HEADS, 1, 1)], ids=["causal", "masked too"])
+@pytest.mark.parametrize("sizes", [(65, 65), (130, 130), (70, 140), (140, 70), (100, 30)], ids=str)
+def test_strips_of_queries_give_what_blocks_give(sizes, shape, x64):
+    """Where causality leaves out a part of the memory that is worth it, queries go in strips, and not in a loop."""
+    given = *arrays(*sizes, kv_heads=2), shape and mask_of(*shape[:-2], *sizes)
+    strips, blocks = (Grid.of(*(a.swapaxes(1, 2) for a in given[:2]), causal=True, block=b) for b in (256, 7))
+    assert len(strips.strips) == -(-sizes[0] // 64)
+    assert not blocks.strips
+    in_strips, in_blocks = (jax.jit(functools.partial(both, causal=True, block=b))(*given) for b in (256, 7))
+    for a, b in zip(in_strips, in_blocks, strict=True):
+        np.testing.assert_allclose(b, a, rtol=1e-12, atol=1e-14)
+
+
 def test_queries_of_a_causal_op_stand_at_the_end_of_the_memory(x64):
     q, k, v = arrays(MEMORY, MEMORY)
     whole = attention(q, k, v, causal=True)

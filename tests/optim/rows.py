@@ -1,4 +1,4 @@
-"""One row per optimizer and per schedule: under every row, every property of the contract tests is checked."""
+"""One row per optimizer: under every row, every property of the contract tests is checked."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -11,7 +11,7 @@ from jaxnn import optim
 
 
 class Row(NamedTuple):
-    """An optimizer (or schedule) of jaxnn beside optax's, and all hyperparameters that one could sweep."""
+    """An optimizer of jaxnn beside optax's, and all hyperparameters that one could sweep."""
 
     name: str
     ours: Callable[..., Any]
@@ -71,16 +71,5 @@ OPTIMIZERS = [
         lambda rate: optim.scale_by_schedule(lambda count: rate / (count.astype(float) + 1)),
         lambda rate: optax.scale_by_schedule(lambda count: rate / (count.astype(float) + 1)),
         {"rate": 0.1},
-    ),
-]
-
-SCHEDULES = [
-    Row("constant", optim.constant_schedule, optax.constant_schedule, {"value": 0.1}),
-    Row("cosine", optim.cosine_decay_schedule, optax.cosine_decay_schedule, {"init_value": 0.1, "decay_steps": 40.0}),
-    Row(
-        "cosine_to_alpha",
-        optim.cosine_decay_schedule,
-        optax.cosine_decay_schedule,
-        {"init_value": 0.1, "decay_steps": 40.0, "alpha": 0.01, "exponent": 2.0},
     ),
 ]

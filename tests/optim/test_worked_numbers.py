@@ -138,16 +138,6 @@ def test_gd_8_a_factor_of_a_half_halves_the_step():
     np.testing.assert_allclose(weights, [0.92, 1.352, 1.6112], rtol=1e-12)
 
 
-@pytest.mark.parametrize(("count", "rate"), [(0, 0.1), (50, 0.05), (100, 0.0), (101, 0.0)])
-def test_lrs_4_cosine_decay(count, rate):
-    assert nn.cosine_decay_schedule(0.1, 100)(count) == pytest.approx(rate, abs=1e-15)
-
-
-def test_lrs_4_the_least_rate_is_a_fraction_of_the_first():
-    rate = nn.cosine_decay_schedule(0.1, 100, alpha=0.2)
-    np.testing.assert_allclose([rate(0), rate(50), rate(100)], [0.1, 0.06, 0.02], rtol=1e-12)
-
-
 def test_a_schedule_is_called_with_the_steps_taken_before():
     xs, _ = path(nn.sgd(lambda count: 0.1 / (count.astype(float) + 1)), 2, lambda x: x, 2.0)
     np.testing.assert_allclose(xs, [1.9, 1.85], rtol=1e-12)

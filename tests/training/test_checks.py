@@ -157,7 +157,7 @@ def test_what_is_no_data_set_is_refused(data, error, why, enter):
 def test_dropout_in_training_without_a_key_states_the_call(key, enter):
     model = nn.serial(nn.Dense(2), nn.Dropout(0.5))
     params, state = model.init(key, jnp.zeros((1, 2)))
-    with pytest.raises(ValueError, match="expected a key, because Dropout draws a mask in training") as error:
+    with pytest.raises(ValueError, match="expected a key, because Dropout draws at random in training") as error:
         getattr(model, enter)(params, state, jnp.zeros((1, 2)), train=True)
     assert "apply(params, state, x, key=key, train=True)" in said(error.value)
     assert "in dropout_0: Dropout(0.5)" in said(error.value)

@@ -1,26 +1,11 @@
-"""Schedules: a hyperparameter as a function of the step count, every argument of which may be a tracer."""
+"""Half a period of a cosine, from one value down to another."""
 
 from typing import Any
 
 import jax.numpy as jnp
 
+from jaxnn.schedules._arguments import check_positive, number, power
 from jaxnn.typing import Scalar, Schedule
-
-
-def constant_schedule(value: Scalar) -> Schedule:
-    """The same at every step, s(t) = value.
-
-    >>> constant_schedule(0.1)(1000)
-    0.1
-
-    The name and the value are optax's.
-    """
-
-    def schedule(count: Any) -> Any:
-        del count
-        return value
-
-    return schedule
 
 
 def cosine_decay_schedule(
@@ -33,10 +18,12 @@ def cosine_decay_schedule(
 
     Args:
         init_value: s_0, the value at step 0.
-        decay_steps: T, the step from which on s(t) = alpha s_0. optax refuses a T that is not positive;
-            here it may be a tracer, so nothing is refused.
+        decay_steps: T, the step from which on s(t) = alpha s_0.
         alpha: What is left at the end, as a fraction of s_0.
         exponent: Makes the fall steeper.
+
+    Raises:
+        ValueError: `decay_steps` is not positive, as in optax. A tracer that is not gives NaN or alpha s_0.
 
     >>> schedule = cosine_decay_schedule(0.1, 100)
     >>> [round(float(schedule(t)), 6) for t in (0, 50, 100, 1000)]
@@ -44,12 +31,12 @@ def cosine_decay_schedule(
 
     Source: Loshchilov and Hutter, "SGDR" (2017). The name and the values are optax's.
     """
+    check_positive("the value decays over them", decay_steps=decay_steps)
 
     def schedule(count: Any) -> Any:
-        dtype = jnp.result_type(float)
-        s0, T, a, e = (jnp.asarray(h, dtype) for h in (init_value, decay_steps, alpha, exponent))
-        t = jnp.minimum(jnp.asarray(count).astype(dtype), T)
+        s0, T, a, e = map(number, (init_value, decay_steps, alpha, exponent))
+        t = jnp.minimum(number(count), T)
         c = (1 + jnp.cos(jnp.pi * t / T)) / 2
-        return s0 * ((1 - a) * c**e + a)
+        return s0 * ((1 - a) * power(c, e) + a)
 
     return schedule

@@ -1,0 +1,122 @@
+"""Gradient descent, plain and with a velocity."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn.optim._arithmetic import cast_like, check_decay, widest
+from jaxnn.optim._combining import chain, identity
+from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._optimizer import Optimizer
+from jaxnn.typing import Scalar
+
+
+class TraceState(NamedTuple):
+    """State of `trace`."""
+
+    trace: Any  # v, like the parameters
+
+
+def trace(decay: Scalar, nesterov: bool = False, accumulator_dtype: Any = None) -> Optimizer:
+    """Accumulate a velocity, v <- decay v + g, and move along v, or with nesterov along g + decay v.
+
+    This is the heavy-ball form, without a factor 1 - decay; PyTorch's is the same. Keras keeps the learning
+    rate inside v, which differs as soon as the rate changes. The Nesterov form is the reformulation in
+    which the gradient is taken at the parameters themselves rather than ahead of them.
+
+    Args:
+        decay: Of the velocity, from 0, which is plain gradient descent, to just below 1.
+        nesterov: Whether to look ahead by one step.
+        accumulator_dtype: Dtype of v; that of the parameters if `None`.
+
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1. A tracer that is not makes v grow without bound.
+
+    >>> t = trace(0.9)
+    >>> updates, state = t.update(jnp.array(4.0), t.init(jnp.array(2.0)))
+    >>> t.update(jnp.array(2.0), state)[0]
+    Array(5.6, dtype=float32)
+
+    Source: Polyak (1964); Sutskever et al., "On the importance of initialization and momentum" (2013).
+    """
+    check_decay("a velocity must fade", decay=decay)
+
+    def init(params):
+        return TraceState(jax.tree.map(lambda p: jnp.zeros_like(p, accumulator_dtype), params))
+
+    def update(updates, state, params=None):
+        del params
+
+        def accumulate(g, v):
+            wide = widest(g, v)
+            return jnp.asarray(decay, wide) * v.astype(wide) + g.astype(wide)
+
+        v = jax.tree.map(accumulate, updates, state.trace)
+        direction = jax.tree.map(accumulate, updates, v) if nesterov else v
+        return cast_like(direction, updates), TraceState(cast_like(v, state.trace))
+
+    return optax.GradientTransformation(init, update)
+
+
+def sgd(
+    learning_rate: LearningRate,
+    momentum: Scalar | None = None,
+    nesterov: bool = False,
+    accumulator_dtype: Any = None,
+) -> Optimizer:
+    """Gradient descent, p <- p - learning_rate g, on whatever batch the gradient is of.
+
+    Args:
+        learning_rate: A number, a tracer or a schedule.
+        momentum: Decay of the velocity; with `None` there is none, and no state for one.
+        nesterov: Whether to look ahead by one step.
+        accumulator_dtype: Dtype of the velocity; that of the parameters if `None`.
+
+    Raises:
+        ValueError: `learning_rate` is a number below 0, or `momentum` one that is not from 0 to below 1.
+
+    >>> import jax, jax.numpy as jnp
+    >>> optimizer, x = sgd(0.1), jnp.array(2.0)
+    >>> optimizer.update(jax.grad(lambda x: x**2)(x), optimizer.init(x), x)[0]
+    Array(-0.4, dtype=float32)
+
+    Source: Robbins and Monro, "A stochastic approximation method" (1951).
+    """
+    velocity = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
+    return chain(velocity, scale_by_learning_rate(learning_rate))
+
+
+def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
+    """Heavy-ball momentum, v <- decay v + g, p <- p - learning_rate v: `sgd` with a velocity.
+
+    The other form in circulation, v <- decay v + (1 - decay) g, takes the same path at a learning rate
+    larger by 1 / (1 - decay).
+
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1.
+
+    >>> momentum(0.1).init(0.0)
+    (TraceState(trace=Array(0., dtype=float32, weak_type=True)), EmptyState())
+
+    Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
+    """
+    return sgd(learning_rate, decay)
+
+
+def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
+    """Nesterov momentum, v <- decay v + g, p <- p - learning_rate (g + decay v), one gradient a step.
+
+    The parameters here are those ahead, theta - learning_rate decay v, at which the textbook form takes
+    its gradient.
+
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1.
+
+    >>> nesterov(0.1).init(0.0)
+    (TraceState(trace=Array(0., dtype=float32, weak_type=True)), EmptyState())
+
+    Source: Nesterov (1983); Sutskever et al., "On the importance of initialization and momentum" (2013).
+    """
+    return sgd(learning_rate, decay, nesterov=True)
