@@ -30,7 +30,7 @@ class Cell(NamedTuple):
 
     Attributes:
         step: `(carry, z_x, z_h) -> (carry, gates)`, of one step; `gates` is what there is to remember.
-        slopes: `(before, after, gates) -> slopes`, of all steps at once: what the backward multiplies by. `before` and
+        slopes: `(before, after, gates) -> slopes`, of one step or of all: what the backward multiplies by. `before` and
             `after` are carries.
         back: `(d_after, slopes) -> (d_before, dz_x)`, of one step; of `d_before` what does not pass through z_h.
         within: `(dz_x, slopes) -> dz_h`, of one step or of all.
@@ -186,15 +186,15 @@ def backward(
 def _trace(cell, begin, x, inside, weights, reverse):
     """Run over the steps x. Return the last carry, and of each step the carry after it and the gates."""
     w_x, w_h, b, b_h = weights
-    z_x = affine(x, w_x, b)
+    x_w = product(x, w_x)  # to which b is added step by step, for on a CPU all at once would need as much memory again
 
     def step(carry, at):
-        z_x, inside = at
-        new, gates = cell.step(carry, z_x, affine(carry[0], w_h, b_h))
+        x_w, inside = at
+        new, gates = cell.step(carry, _plus(x_w, b), affine(carry[0], w_h, b_h))
         carry = _where(inside, new, carry)
         return carry, _cast((carry, gates), x.dtype)
 
-    return lax.scan(step, begin, (z_x, inside), reverse=reverse)
+    return lax.scan(step, begin, (x_w, inside), reverse=reverse)
 
 
 def _backtrace(cell, begin, trace, x, inside, weights, dy, d_end, reverse):
@@ -207,21 +207,24 @@ def _backtrace(cell, begin, trace, x, inside, weights, dy, d_end, reverse):
     w_x, w_h, *_ = weights
     w_h_T = lax.optimization_barrier(w_h.T)  # once, not in every step: on a CPU a third of its product
     wide = accumulator_dtype(x.dtype)
-    after, gates = _cast(trace, wide)
-    before = tuple(_shifted(a, first, reverse) for a, first in zip(after, begin, strict=True))
-    slopes = _cast(cell.slopes(before, after, gates), x.dtype)
+    after, gates = trace
+    # What goes element by element is done step by step: of all steps at once it took as much time, and memory.
+    first, back = (len(x) - 1, 1) if reverse else (0, -1)
 
     def step(d_after, at):
-        dy, slopes, inside = at
-        slopes = _cast(slopes, wide)
+        t, dy, now, gates, inside = at
+        before = tuple(jnp.where(t == first, a, b[t + back].astype(wide)) for a, b in zip(begin, after, strict=True))
+        slopes = cell.slopes(before, _cast(now, wide), _cast(gates, wide))
         dh, *others = d_after
         (dh, *others), dz_x = cell.back((dh + dy.astype(wide), *others), slopes)
         through = product(cell.within(dz_x, slopes), w_h_T)
         d_before = through if dh is None else dh + through, *others
         return _where(inside, d_before, d_after), _where(inside, dz_x, 0).astype(x.dtype)
 
-    d_begin, dz_x = lax.scan(step, d_end, (dy, slopes, inside), reverse=not reverse)
-    dz_h = cell.within(dz_x, slopes)
+    times = jnp.arange(len(x), dtype=jnp.int32)
+    d_begin, dz_x = lax.scan(step, d_end, (times, dy, after, gates, inside), reverse=not reverse)
+    before = tuple(_shifted(a, b.astype(a.dtype), reverse) for a, b in zip(after, begin, strict=True))
+    dz_h = cell.within(dz_x, cell.slopes(before, after, gates))
     d_weights = Weights(_weigh(x, dz_x), _weigh(before[0], dz_h), dz_x.sum((0, 1), wide), dz_h.sum((0, 1), wide))
     return d_begin, product(dz_x, w_x.T).astype(x.dtype), d_weights
 
@@ -236,7 +239,10 @@ def product(a: Array, w: Array) -> Array:
 
 def affine(a: Array, w: Array, b: Array | None) -> Array:
     """Return a w + b in float32 at least; b may be `None`."""
-    y = product(a, w)
+    return _plus(product(a, w), b)
+
+
+def _plus(y, b):
     return y if b is None else y + jnp.broadcast_to(b.astype(y.dtype), y.shape)
 
 

@@ -358,7 +358,8 @@ def test_chunks_take_the_memory_of_long_sequences_away(cell):
 
         return jax.jit(both).lower(given.arrays, given.dy).compile().memory_analysis().temp_size_in_bytes
 
-    assert memory(32) < (0.8 if cell.gates == 1 else 0.5) * memory(None)
+    # Of a plain RNN no more is remembered than h, which is the output too: there is little to take away.
+    assert memory(32) < (1 if cell.gates == 1 else 0.5) * memory(None)
 
 
 # The numbers of the catalogue.
