@@ -36,7 +36,8 @@ EXPORTS = {
 BARE = {"Optimizer", "LayerLike", "TraceState", "ScaleByAdamState", "ScaleByScheduleState", "ReduceLROnPlateauState",
         "FitState", "Info", "TrainState", "Trainer", "Serial", "Parallel", "Residual", "Repeat", "EachStep",
         "OnWeights", "Remat", "Bidirectional", "OpLayer", "apply_updates", "chain", "Constant", "Normal",
-        "VarianceScaling", "zeros", "ones", "ShapeError"}  # fmt: skip
+        "VarianceScaling", "zeros", "ones", "ShapeError", "ScaleByRssState", "ScaleByRmsState",
+        "ScaleByRmsWithCountState", "ScaleByRStdDevState", "ScaleByRStdDevWithCountState", "EmaState"}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", EXPORTS)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_decay, widest
+from jaxnn.optim._arithmetic import average, cast_like, check_decay, corrected, next_count, widest
 from jaxnn.optim._combining import chain, identity
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.typing import Scalar
+from jaxnn.typing import Array, Scalar
 
 
 class TraceState(NamedTuple):
@@ -60,6 +60,46 @@ def trace(decay: Scalar, nesterov: bool = False, accumulator_dtype: Any = None) 
     return optax.GradientTransformation(init, update)
 
 
+class EmaState(NamedTuple):
+    """State of `ema`."""
+
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride] - t, shape (), int32; optax's name
+    ema: Any  # m, like the parameters
+
+
+def ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None) -> Optimizer:
+    """Average gradients, m <- decay m + (1 - decay) g, and move along m / (1 - decay^t), or along m.
+
+    Args:
+        decay: Of the running mean.
+        debias: Whether to divide by 1 - decay^t, so that a start from 0 does not make the first steps short.
+        accumulator_dtype: Dtype of m; that of the parameters if `None`.
+
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1.
+
+    >>> t = ema(0.75)
+    >>> updates, state = t.update(jnp.array(4.0), t.init(jnp.array(2.0)))
+    >>> updates, state.ema
+    (Array(4., dtype=float32), Array(1., dtype=float32))
+
+    The name and the numbers are optax's; `debias` is the correction of Kingma and Ba, "Adam" (2015).
+    """
+    check_decay("a mean must forget", decay=decay)
+
+    def init(params):
+        return EmaState(jnp.zeros((), jnp.int32), jax.tree.map(lambda p: jnp.zeros_like(p, accumulator_dtype), params))
+
+    def update(updates, state, params=None):
+        del params
+        t = next_count(state.count)
+        m = jax.tree.map(lambda m, g: average(m, g, decay), state.ema, updates)
+        direction = jax.tree.map(lambda m: corrected(m, decay, t), m) if debias else m
+        return cast_like(direction, updates), EmaState(t, cast_like(m, state.ema))
+
+    return optax.GradientTransformation(init, update)
+
+
 def sgd(
     learning_rate: LearningRate,
     momentum: Scalar | None = None,
@@ -91,8 +131,8 @@ def sgd(
 def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     """Heavy-ball momentum, v <- decay v + g, p <- p - learning_rate v: `sgd` with a velocity.
 
-    The other form in circulation, v <- decay v + (1 - decay) g, takes the same path at a learning rate
-    larger by 1 / (1 - decay).
+    The other form in circulation, v <- decay v + (1 - decay) g, is `averaged_momentum`, and takes the same path at a
+    learning rate larger by 1 / (1 - decay).
 
     Raises:
         ValueError: `decay` is a number that is not from 0 to below 1.
@@ -103,6 +143,24 @@ def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
     """
     return sgd(learning_rate, decay)
+
+
+def averaged_momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
+    """Momentum as a running mean, m <- decay m + (1 - decay) g, p <- p - learning_rate m.
+
+    With a constant decay it takes the path of `momentum`, the heavy ball, at a learning rate of
+    learning_rate (1 - decay). Nothing is corrected for the start of m from 0: the first steps are short.
+
+    Raises:
+        ValueError: `decay` is a number that is not from 0 to below 1.
+
+    >>> optimizer, x = averaged_momentum(0.1, decay=0.75), jnp.array(2.0)
+    >>> optimizer.update(2 * x, optimizer.init(x), x)[0]
+    Array(-0.1, dtype=float32)
+
+    Source: the form of Kingma and Ba, "Adam" (2015), and of many courses.
+    """
+    return chain(ema(decay, debias=False), scale_by_learning_rate(learning_rate))
 
 
 def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:

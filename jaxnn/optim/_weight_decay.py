@@ -21,6 +21,7 @@ def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Optimiz
     Raises:
         ValueError: `weight_decay` is a number below 0, or `update` is called without parameters.
 
+    >>> import jax.numpy as jnp
     >>> t = add_decayed_weights(0.1)
     >>> t.update(jnp.array(1.0), t.init(jnp.array(2.0)), jnp.array(2.0))[0]
     Array(1.2, dtype=float32)

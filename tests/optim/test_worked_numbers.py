@@ -31,7 +31,10 @@ def path(optimizer, steps, f=square, start=2.0):
         pytest.param(nn.sgd(0.1), [1.6, 1.28, 1.024], id="OPT-2 gradient descent"),
         pytest.param(nn.adam(0.1), [1.9, 1.80016649, 1.70062339], id="OPT-6 Adam"),
         pytest.param(nn.adam(0.1, nesterov=True), [1.85263158, 1.73912147, 1.63428419], id="OPT-9 Nadam"),
-        pytest.param(nn.momentum(0.1 * (1 - 0.9), 0.9), [1.96, 1.8848, 1.779424], id="MOM-1 EMA form"),
+        pytest.param(optim.adagrad(0.1, 0.0, 1e-8), [1.9, 1.83112505, 1.77582152], id="OPT-4 AdaGrad"),
+        pytest.param(optim.rmsprop(0.1), [1.68377223, 1.47387531, 1.30871787], id="OPT-5 RMSprop"),
+        pytest.param(optim.averaged_momentum(0.1), [1.96, 1.8848, 1.779424], id="MOM-1 EMA form"),
+        pytest.param(nn.momentum(0.1 * (1 - 0.9), 0.9), [1.96, 1.8848, 1.779424], id="MOM-1 by the heavy ball"),
         pytest.param(nn.momentum(0.1, 0.9), [1.6, 0.92, 0.124], id="MOM-2 heavy ball"),
     ],
 )
@@ -155,3 +158,72 @@ def test_e_33_the_eps_of_adam_is_outside_the_root_and_eps_root_inside():
 def test_MOM_5_decay_is_from_0_to_below_1(optimizer, decay):
     with pytest.raises(ValueError, match=f"expected decay from 0 to below 1, .* got {decay}"):
         optimizer(0.1, decay)
+
+
+def test_the_centred_form_corrected_for_its_start_is_that_of_optax(loose):
+    """In float64: after one step the corrected variance is 0, which float32 rounds to either side."""
+    settings = {"centered": True, "bias_correction": True, "initial_scale": 0.3, "eps": 0.1}
+    ours, theirs = (path(library.rmsprop(0.1, **settings), 20)[0] for library in (optim, optax))
+    np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
+def test_OPT_12_adagrad_and_rmsprop_keep_one_number_a_parameter_and_adam_two():
+    floats = lambda optimizer: [leaf for leaf in jax.tree.leaves(optimizer.init(jnp.ones(3))) if leaf.shape == (3,)]
+    assert [len(floats(o)) for o in (nn.sgd(0.1), optim.adagrad(0.1), optim.rmsprop(0.1), nn.adam(0.1))] == [0, 1, 1, 2]
+
+
+def test_E_31_and_32_the_sum_of_adagrad_takes_in_the_gradient_of_its_own_step_and_never_falls():
+    _, state = path(optim.adagrad(0.1, 0.0), 3)
+    (G,) = jax.tree.leaves(state)
+    xs = [2.0, *path(optim.adagrad(0.1, 0.0), 2)[0]]
+    assert float(G) == pytest.approx(sum((2 * x) ** 2 for x in xs), rel=1e-12)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("settings", [{}, {"centered": True}, {"momentum": 0.9}], ids=str)
+def test_E_33_rmsprop_with_eps_outside_is_that_of_torch(settings):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    theirs, seen = torch.optim.RMSprop([x], lr=0.1, alpha=0.9, eps=1e-3, **settings), []
+    for _ in range(20):
+        theirs.zero_grad()
+        (x**2).backward()
+        theirs.step()
+        seen.append(x.item())
+    ours, _ = path(optim.rmsprop(0.1, 0.9, 1e-3, eps_in_sqrt=False, **settings), 20)
+    np.testing.assert_allclose(ours, seen, rtol=1e-9)
+
+
+@pytest.mark.oracle
+def test_E_33_adagrad_from_0_is_that_of_torch_but_for_where_eps_is():
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    theirs, seen = torch.optim.Adagrad([x], lr=0.1, eps=0.0), []
+    for _ in range(20):
+        theirs.zero_grad()
+        (x**2).backward()
+        theirs.step()
+        seen.append(x.item())
+    np.testing.assert_allclose(path(optim.adagrad(0.1, 0.0, 0.0), 20)[0], seen, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: optim.sgd(-0.1), "expected learning_rate of 0 or more, because it is the length of a step; got -0.1"),
+        (lambda: optim.sgd(jnp.nan), "expected learning_rate of 0 or more, .*; got nan"),
+        (lambda: optim.sgd(0.1, 1.0), "expected decay from 0 to below 1, because a velocity must fade; got 1.0"),
+        (lambda: optim.adam(0.1, b1=1.0), "expected b1 from 0 to below 1, because a mean must forget; got 1.0"),
+        (lambda: optim.adam(0.1, b2=-0.1), "expected b2 from 0 to below 1, .*; got -0.1"),
+        (lambda: optim.adam(0.1, eps=-1e-8), "expected eps of 0 or more, because it keeps a divisor from 0"),
+        (lambda: optim.adamw(0.1, weight_decay=-1.0), "expected weight_decay of 0 or more, because weights fade"),
+        (lambda: optim.adagrad(0.1, -1.0), "expected initial_accumulator_value of 0 or more, .* sum of squares"),
+        (lambda: optim.rmsprop(0.1, 1.5), "expected decay from 0 to below 1, because a mean must forget; got 1.5"),
+        (lambda: optim.rmsprop(0.1, initial_scale=-1.0), "expected initial_scale of 0 or more, .* mean of squares"),
+        (lambda: optim.rmsprop(0.1, momentum=1.0), "expected decay from 0 to below 1, because a velocity must fade"),
+        (lambda: optim.ema(1.0), "expected decay from 0 to below 1, because a mean must forget; got 1.0"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused(make, message, unannotated):
+    with pytest.raises(ValueError, match=message):
+        make()
