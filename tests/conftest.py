@@ -87,9 +87,11 @@ def checking_leaks():
     @contextlib.contextmanager
     def checking():
         gc.freeze()
-        with jax.checking_leaks():
-            yield
-        gc.unfreeze()
+        try:
+            with jax.checking_leaks():
+                yield
+        finally:
+            gc.unfreeze()
 
     return checking
 

@@ -82,8 +82,9 @@ def attention(
     `torch.nn.functional`; in `torch.nn.MultiheadAttention` it has NaN, and in JAX the mean of all values.
 
     Forward and backward keep no array of `time` by `memory`: with more than `block`^2 scores a head, they go
-    through them by blocks of at most `block` queries and keys, and leave out those that causality excludes. `plain`
-    forms all of them. On a GPU it is XLA's products; cuDNN's kernel, for which there is
+    through them by blocks of at most `block` queries and keys, and leave out those that causality excludes. Up to 1024
+    causal queries go in strips of 64, each with all that it may see, if that is within `block`^2 scores. `plain` forms
+    all of them. On a GPU it is XLA's products; cuDNN's kernel, for which there is
     `jax.nn.dot_product_attention`, is not used. Weights are not dropped at random: drop what comes out instead.
 
     Args:

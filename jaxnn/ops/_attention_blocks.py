@@ -16,7 +16,7 @@ from jax import lax
 from jaxnn.typing import accumulator_dtype
 
 # Where causality excludes a part of the memory that is worth a product of its own, and where all of the program for it
-# need not be a loop: on a CPU it is a seventh of a transformer's step at 128 queries.
+# need not be a loop: on a CPU it takes an eighth off a transformer's step at 128 queries.
 STRIP, MOST_STRIPS = 64, 16
 
 

@@ -208,7 +208,8 @@ def _backtrace(cell, begin, trace, x, inside, weights, dy, d_end, reverse):
     w_h_T = lax.optimization_barrier(w_h.T)  # once, not in every step: on a CPU a third of its product
     wide = accumulator_dtype(x.dtype)
     after, gates = trace
-    # What goes element by element is done step by step: of all steps at once it took as much time, and memory.
+    # What goes element by element is done step by step: of all steps at once it took more time, and memory. The carry
+    # before the first step is `begin`; what is read in its place there, of no step, is not used.
     first, back = (len(x) - 1, 1) if reverse else (0, -1)
 
     def step(d_after, at):

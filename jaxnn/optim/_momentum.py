@@ -124,6 +124,7 @@ def sgd(
 
     Source: Robbins and Monro, "A stochastic approximation method" (1951).
     """
+    check_decay("a velocity must fade", momentum=momentum)
     velocity = identity() if momentum is None else trace(momentum, nesterov, accumulator_dtype)
     return chain(velocity, scale_by_learning_rate(learning_rate))
 
@@ -142,6 +143,7 @@ def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
 
     Source: Polyak, "Some methods of speeding up the convergence of iteration methods" (1964).
     """
+    check_decay("a velocity must fade", decay=decay)
     return sgd(learning_rate, decay)
 
 
@@ -177,4 +179,5 @@ def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
 
     Source: Nesterov (1983); Sutskever et al., "On the importance of initialization and momentum" (2013).
     """
+    check_decay("a velocity must fade", decay=decay)
     return sgd(learning_rate, decay, nesterov=True)

@@ -79,7 +79,8 @@ def reduce_on_plateau(
     sign = 1 if mode == "min" else -1
 
     def init(params: Any) -> ReduceLROnPlateauState:
-        dtypes = sorted((leaf.dtype for leaf in jax.tree.leaves(params)), key=lambda dtype: jnp.finfo(dtype).bits)
+        dtypes = [leaf.dtype for leaf in jax.tree.leaves(params)] or [jnp.result_type(float)]
+        dtypes.sort(key=lambda dtype: jnp.finfo(dtype).bits)
         zero = lambda: jnp.zeros((), jnp.int32)
         return ReduceLROnPlateauState(
             jnp.ones((), dtypes[0]), jnp.asarray(sign * jnp.inf, dtypes[-1]), zero(), zero(), zero(),

@@ -98,8 +98,8 @@ def scale_by_stddev(
 
     Args:
         decay: Of both running means.
-        eps: Keeps the divisor from 0. v - m^2 may be rounded to below 0; if that is below -eps, the direction is NaN
-            in optax, and infinite here.
+        eps: Keeps the divisor from 0. A v - m^2 that is rounded to below 0, as where gradients hardly change, is 0
+            here; in optax the direction is NaN if it is below -eps.
         initial_scale: v before the first step; m is 0.
         eps_in_sqrt: Whether eps is added inside the root, or outside.
         bias_correction: Whether both are divided by 1 - decay^t.
@@ -134,7 +134,7 @@ def scale_by_stddev(
             new = ScaleByRStdDevWithCountState(t, *kept)
         else:
             new = ScaleByRStdDevState(*kept)
-        variance = jax.tree.map(lambda m, v: v - m * m, mean, square)
+        variance = jax.tree.map(lambda m, v: jnp.where(v > m * m, v - m * m, 0), mean, square)
         return jax.tree.map(lambda g, v: _over_root(g, v, eps, eps_in_sqrt), updates, variance), new
 
     return optax.GradientTransformation(init, update)
@@ -174,6 +174,7 @@ def rmsprop(
 
     Source: Hinton, Srivastava and Swersky, "Neural networks for machine learning", lecture 6e (2012).
     """
+    check_decay("a velocity must fade", momentum=momentum)
     scale_by = scale_by_stddev if centered else scale_by_rms
     return chain(
         scale_by(decay, eps, initial_scale, eps_in_sqrt, bias_correction),

@@ -29,7 +29,7 @@ def polynomial_schedule(
     >>> [round(float(schedule(t)), 6) for t in (0, 5, 10, 20)]
     [1.0, 0.325, 0.1, 0.1]
 
-    The name and the values are optax's; a power of 0 or less has derivative 0 at the end here, and there none.
+    The name and the values are optax's; a power below 1 has derivative 0 at the end here, and there none.
     """
 
     def schedule(count: Any) -> Any:

@@ -142,6 +142,12 @@ def test_it_stands_in_a_chain_and_takes_its_value_there():
         np.testing.assert_allclose(updates, expected, rtol=1e-5)
 
 
+def test_there_may_be_no_parameters():
+    t = optim.reduce_on_plateau(0.5, 1)
+    _, state = t.update({}, t.init({}), value=1.0)
+    assert t.update({}, state, value=1.0)[1].scale == 0.5
+
+
 def test_what_is_watched_has_to_be_given():
     t = optim.reduce_on_plateau()
     with pytest.raises(TypeError, match=r"expected value, because it is what is watched; got none: call update\("):

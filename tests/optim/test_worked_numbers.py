@@ -167,6 +167,22 @@ def test_the_centred_form_corrected_for_its_start_is_that_of_optax(loose):
     np.testing.assert_allclose(ours, theirs, rtol=1e-12)
 
 
+def test_a_variance_that_is_rounded_to_below_0_is_0(loose):
+    """Of gradients that stay as they are there is none; optax divides by the root of what rounding leaves."""
+    g = jnp.float32(12345.678)
+
+    def last(library):
+        t = library.scale_by_stddev(bias_correction=True)
+        state, seen = t.init(g), []
+        for _ in range(30):
+            updates, state = t.update(g, state)
+            seen.append(float(updates))
+        return np.array(seen)
+
+    assert np.isfinite(last(optim)).all()
+    assert not np.isfinite(last(optax)).all()
+
+
 def test_OPT_12_adagrad_and_rmsprop_keep_one_number_a_parameter_and_adam_two():
     floats = lambda optimizer: [leaf for leaf in jax.tree.leaves(optimizer.init(jnp.ones(3))) if leaf.shape == (3,)]
     assert [len(floats(o)) for o in (nn.sgd(0.1), optim.adagrad(0.1), optim.rmsprop(0.1), nn.adam(0.1))] == [0, 1, 1, 2]
@@ -212,7 +228,7 @@ def test_E_33_adagrad_from_0_is_that_of_torch_but_for_where_eps_is():
     [
         (lambda: optim.sgd(-0.1), "expected learning_rate of 0 or more, because it is the length of a step; got -0.1"),
         (lambda: optim.sgd(jnp.nan), "expected learning_rate of 0 or more, .*; got nan"),
-        (lambda: optim.sgd(0.1, 1.0), "expected decay from 0 to below 1, because a velocity must fade; got 1.0"),
+        (lambda: optim.sgd(0.1, 1.0), "expected momentum from 0 to below 1, because a velocity must fade; got 1.0"),
         (lambda: optim.adam(0.1, b1=1.0), "expected b1 from 0 to below 1, because a mean must forget; got 1.0"),
         (lambda: optim.adam(0.1, b2=-0.1), "expected b2 from 0 to below 1, .*; got -0.1"),
         (lambda: optim.adam(0.1, eps=-1e-8), "expected eps of 0 or more, because it keeps a divisor from 0"),
@@ -220,7 +236,7 @@ def test_E_33_adagrad_from_0_is_that_of_torch_but_for_where_eps_is():
         (lambda: optim.adagrad(0.1, -1.0), "expected initial_accumulator_value of 0 or more, .* sum of squares"),
         (lambda: optim.rmsprop(0.1, 1.5), "expected decay from 0 to below 1, because a mean must forget; got 1.5"),
         (lambda: optim.rmsprop(0.1, initial_scale=-1.0), "expected initial_scale of 0 or more, .* mean of squares"),
-        (lambda: optim.rmsprop(0.1, momentum=1.0), "expected decay from 0 to below 1, because a velocity must fade"),
+        (lambda: optim.rmsprop(0.1, momentum=1.0), "expected momentum from 0 to below 1, because a velocity must fade"),
         (lambda: optim.ema(1.0), "expected decay from 0 to below 1, because a mean must forget; got 1.0"),
     ],
 )
