@@ -16,11 +16,9 @@ All compute the same, which is checked, with weights carried over to flax and Py
 and additions of the products, forward and twice as many for the gradients, at the rate of a large matrix product of the
 same round, then x, y, dy, dx, the weights and their gradients, each moved once at the rate of main memory.
 
-Last answer, on two cores of an AMD EPYC, jax 0.10.2, flax 0.12.8, torch 2.13.0 (results/recurrence-cpu-2-cores.json),
-before what goes element by element in the backward was moved into its loop, which takes 0.93 of the time of the LSTM
-(NOTES.md); times over ours by hand: flax takes 1.15 (0.83 .. 1.39) for `lstm`, 1.34 with lengths, 1.60 for 1024 steps,
-1.45 for the GRU and 1.41 for the RNN. PyTorch takes 0.64, 1.79, 0.70, 2.00 and 2.17: its LSTM without lengths is faster
-than ours.
+Last answer, on two cores of an AMD EPYC, jax 0.10.2, flax 0.12.8, torch 2.13.0 (results/recurrence-cpu-2-cores.json);
+times over ours by hand: flax takes 1.31 (1.23 .. 1.51) for `lstm`, 1.53 with lengths, 1.73 for 1024 steps, 1.53 for the
+GRU and 1.47 for the RNN. PyTorch takes 0.70, 1.97, 0.77, 2.07 and 2.38: its LSTM without lengths is faster than ours.
 
     python benchmarks/recurrence.py
     python benchmarks/recurrence.py --quick
