@@ -4,6 +4,7 @@ Dimensions: `batch`; `time` queries; `memory` keys and values; `heads` of querie
 are as many or, in grouped-query attention, a divisor of them; `features` of a query and a key, `values` of a value.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -11,6 +12,7 @@ from jax import lax
 from jaxtyping import Bool, Float
 
 from jaxnn.errors import ShapeError
+from jaxnn.ops import _attention_cudnn as cudnn
 from jaxnn.ops._attention_blocks import Grid, backward, forward
 from jaxnn.ops._op import op
 from jaxnn.typing import AnyArray, Array, Scalar, accumulator_dtype
@@ -84,8 +86,9 @@ def attention(
     Forward and backward keep no array of `time` by `memory`: with more than `block`^2 scores a head, they go
     through them by blocks of at most `block` queries and keys, and leave out those that causality excludes. Up to 1024
     causal queries go in strips of 64, each with all that it may see, if that is within `block`^2 scores. `plain` forms
-    all of them. On a GPU it is XLA's products; cuDNN's kernel, for which there is
-    `jax.nn.dot_product_attention`, is not used. Weights are not dropped at random: drop what comes out instead.
+    all of them. On a GPU of NVIDIA it is cuDNN's kernel for what that takes: half precision, no mask, heads of up to
+    128 features in eights, and as many queries as keys if it is causal; all else is XLA's products. Weights are not
+    dropped at random: drop what comes out instead.
 
     Args:
         q: Queries.
@@ -144,8 +147,16 @@ def attention_fwd(q, k, v, mask=None, *, causal=False, scale=None, block=256):
 
     So it is a few rows for each query and each key, where p would be a number for each pair of them.
     """
-    y, log_sum = forward(*_by_head(q * _scale(q, scale), k, v, mask), causal=causal, block=block)
-    y = _by_time(y).astype(v.dtype)
+
+    def by_blocks(q, k, v):
+        y, log_sum = forward(*_by_head(q * _scale(q, scale), k, v, mask), causal=causal, block=block)
+        return _by_time(y).astype(v.dtype), log_sum
+
+    if cudnn.takes(q, k, v, mask, causal=causal, scale=scale):
+        by_kernel = partial(cudnn.forward, causal=causal, scale=scale)
+        y, log_sum = lax.platform_dependent(q, k, v, cuda=by_kernel, default=by_blocks)
+    else:
+        y, log_sum = by_blocks(q, k, v)
     return y, Remembered(q, k, v, mask, y, log_sum)
 
 
@@ -156,18 +167,26 @@ def attention_bwd(residuals, dy, *, causal=False, scale=None, block=256):
     sum_m p_m (dy . v_m) = dy . y. Then dq = scale ds k, and dk = ds^T (scale q).
     """
     q, k, v, mask, y, log_sum = residuals
-    factor, kv_heads = _scale(q, scale), k.shape[2]
-    dy_y = (dy.astype(log_sum.dtype) * y.astype(log_sum.dtype)).sum(-1, keepdims=True)
-    dq, dk, dv = backward(
-        *_by_head(q * factor, k, v, mask),
-        _grouped(dy, kv_heads),
-        log_sum,
-        _grouped(dy_y, kv_heads),
-        causal=causal,
-        block=block,
-    )
-    dq = _by_time(dq * factor.astype(dq.dtype))
-    return dq.astype(q.dtype), dk.swapaxes(1, 2).astype(k.dtype), dv.swapaxes(1, 2).astype(v.dtype), None
+
+    def by_blocks(q, k, v, y, log_sum, dy):
+        factor, kv_heads = _scale(q, scale), k.shape[2]
+        dy_y = (dy.astype(log_sum.dtype) * y.astype(log_sum.dtype)).sum(-1, keepdims=True)
+        dq, dk, dv = backward(
+            *_by_head(q * factor, k, v, mask),
+            _grouped(dy, kv_heads),
+            log_sum,
+            _grouped(dy_y, kv_heads),
+            causal=causal,
+            block=block,
+        )
+        dq = _by_time(dq * factor.astype(dq.dtype))
+        return dq.astype(q.dtype), dk.swapaxes(1, 2).astype(k.dtype), dv.swapaxes(1, 2).astype(v.dtype)
+
+    given = q, k, v, y, log_sum, dy
+    if cudnn.takes(q, k, v, mask, causal=causal, scale=scale):
+        by_kernel = partial(cudnn.backward, causal=causal, scale=scale)
+        return *lax.platform_dependent(*given, cuda=by_kernel, default=by_blocks), None
+    return *by_blocks(*given), None
 
 
 # On a CPU it takes half of the time of JAX's own at 128 steps, and a sixth at 2048.
