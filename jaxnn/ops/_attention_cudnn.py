@@ -18,9 +18,10 @@ WIDEST = 128
 
 
 @Op
-def kernel(q: Array, k: Array, v: Array, *, causal: bool, scale: float | None) -> Array:
+def kernel(q: Array, k: Array, v: Array, *, causal: bool, scale: Scalar | None) -> Array:
     """Attention without a mask, with the shapes of `attention`; the backward is cuDNN's too, by way of JAX."""
-    return jax.nn.dot_product_attention(q, k, v, is_causal=causal, scale=scale, implementation="cudnn")
+    number = None if scale is None else float(scale)
+    return jax.nn.dot_product_attention(q, k, v, is_causal=causal, scale=number, implementation="cudnn")
 
 
 def takes(q: AnyArray, k: AnyArray, v: AnyArray, mask: AnyArray | None, *, causal: bool, scale: Scalar | None) -> bool:
@@ -42,7 +43,7 @@ def takes(q: AnyArray, k: AnyArray, v: AnyArray, mask: AnyArray | None, *, causa
     )
 
 
-def forward(q: Array, k: Array, v: Array, *, causal: bool, scale: float | None) -> tuple[Array, Array]:
+def forward(q: Array, k: Array, v: Array, *, causal: bool, scale: Scalar | None) -> tuple[Array, Array]:
     """Return y, and zeros for the logarithms of sums, which the kernel's backward does not need.
 
     (JAX gives them in half precision: with a sum that is wrong by 0.4 %, every weight would be.)
@@ -54,7 +55,7 @@ def forward(q: Array, k: Array, v: Array, *, causal: bool, scale: float | None) 
 
 
 def backward(
-    q: Array, k: Array, v: Array, y: Array, log_sum: Array, dy: Array, *, causal: bool, scale: float | None
+    q: Array, k: Array, v: Array, y: Array, log_sum: Array, dy: Array, *, causal: bool, scale: Scalar | None
 ) -> tuple[Array, ...]:
     """Return dq, dk, dv: what the kernel's backward needs is not to be had of JAX but by its forward, once more."""
     del y, log_sum
