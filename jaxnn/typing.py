@@ -46,6 +46,10 @@ def accumulator_dtype(dtype: Any) -> Any:
     >>> accumulator_dtype(jnp.bfloat16), accumulator_dtype(jnp.float64)
     (dtype('float32'), dtype('float64'))
     """
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise TypeError(
+            f"expected a floating or complex dtype, because means and scalings are taken in it; got {dtype}"
+        )
     return jnp.dtype(jnp.float32) if jnp.finfo(dtype).bits < 32 else jnp.dtype(dtype)
 
 

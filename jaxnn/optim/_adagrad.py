@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_number, root, widest
+from jaxnn.optim._arithmetic import cast_like, check_number, root, squared, widest
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -49,11 +49,12 @@ def scale_by_rss(initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) ->
 
         def accumulate(G, g):
             wide = widest(G, g)
-            return G.astype(wide) + g.astype(wide) ** 2
+            return G.astype(wide) + squared(g.astype(wide))
 
         def direction(G, g):
-            divisor = root(G + jnp.asarray(eps, G.dtype))
-            return jnp.where(G > 0, g.astype(G.dtype) / jnp.where(G > 0, divisor, 1), 0).astype(g.dtype)
+            none = G == 0
+            g_over_root = g.astype(G.dtype) / jnp.where(none, 1, root(G + jnp.asarray(eps, G.dtype)))
+            return jnp.where(none, 0, g_over_root).astype(g.dtype)
 
         G = jax.tree.map(accumulate, state.sum_of_squares, updates)
         return jax.tree.map(direction, G, updates), ScaleByRssState(cast_like(G, state.sum_of_squares))

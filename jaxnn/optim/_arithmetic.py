@@ -17,7 +17,7 @@ from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
 
 def widest(*arrays: Array) -> Any:
     """Return float32, or the widest dtype of the arrays if it is wider."""
-    return accumulator_dtype(max((a.dtype for a in arrays), key=lambda dtype: jnp.finfo(dtype).bits))
+    return max((accumulator_dtype(a.dtype) for a in arrays), key=lambda dtype: dtype.itemsize)
 
 
 def cast_like(tree: Any, like: Any) -> Any:
@@ -43,10 +43,20 @@ def corrected(mean: Array, decay: Scalar, t: Array) -> Array:
     return mean / (1 - jnp.asarray(decay, mean.dtype) ** t.astype(mean.dtype))
 
 
+def squared(x: Array) -> Array:
+    """x^2, and of complex numbers |x|^2, in their dtype."""
+    return (x.real**2 + x.imag**2).astype(x.dtype) if jnp.iscomplexobj(x) else x * x
+
+
 def root(x: Array) -> Array:
-    """sqrt(x), with derivative 0 at 0: guarded on both sides, for 0 times an infinite derivative is NaN."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+    """sqrt(x), with derivative 0 at 0: guarded on both sides, for 0 times an infinite derivative is NaN. NaN stays.
+
+    Of complex numbers, which are squares of `squared`, it is that of the real part.
+    """
+    if jnp.iscomplexobj(x):
+        return root(x.real).astype(x.dtype)
+    none = x <= 0
+    return jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, x)))
 
 
 def next_count(count: Array) -> Array:

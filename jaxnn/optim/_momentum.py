@@ -1,12 +1,22 @@
 """Gradient descent, plain and with a velocity."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, corrected, next_count, widest
+from jaxnn.optim._arithmetic import (
+    average,
+    cast_like,
+    check_decay,
+    check_number,
+    corrected,
+    next_count,
+    scaled,
+    widest,
+)
 from jaxnn.optim._combining import chain, identity
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -181,3 +191,47 @@ def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     """
     check_decay("a velocity must fade", decay=decay)
     return sgd(learning_rate, decay, nesterov=True)
+
+
+def look_ahead(learning_rate: Scalar, decay: Scalar = 0.9) -> Callable[[Any, Any], Any]:
+    """Where the textbook's Nesterov momentum takes its gradient, p - learning_rate decay v; `momentum` does the rest.
+
+    v <- decay v + g(p - learning_rate decay v), p <- p - learning_rate v, for `trainer(..., momentum(learning_rate,
+    decay), gradient_at=look_ahead(learning_rate, decay))`. The points at which it looks are the parameters of
+    `nesterov`, and its parameters are those of `nesterov` plus learning_rate decay v.
+
+    Args:
+        learning_rate: That of the optimizer, a number or a tracer: under a schedule use `nesterov`.
+        decay: That of the velocity.
+
+    Returns:
+        A function of the parameters and the optimizer's state, in which it finds v by its name, `trace`.
+
+    Raises:
+        ValueError: `learning_rate` is a number below 0, `decay` one that is not from 0 to below 1, or the optimizer
+            has not one velocity.
+
+    >>> optimizer, x = momentum(0.5), jnp.array(2.0)
+    >>> _, state = optimizer.update(jnp.array(1.0), optimizer.init(x), x)
+    >>> look_ahead(0.5)(x, state)
+    Array(1.55, dtype=float32)
+
+    Source: Nesterov (1983), as in Sutskever et al., "On the importance of initialization and momentum" (2013).
+    """
+    check_number("it is the length of a step", learning_rate=learning_rate)
+    check_decay("a velocity must fade", decay=decay)
+
+    def at(params, opt_state):
+        velocities = [state.trace for state in _states(opt_state) if isinstance(state, TraceState | optax.TraceState)]
+        if len(velocities) != 1:
+            raise ValueError("expected the state of one velocity, because it leads to where the gradient is taken; got "
+                             f"{len(velocities)} of them in {jax.tree.structure(opt_state)}\n"
+                             "  hint: give the trainer momentum(learning_rate, decay)")  # fmt: skip
+        ahead = lambda p, v: p - scaled(learning_rate, scaled(decay, v)).astype(p.dtype)
+        return jax.tree.map(ahead, params, velocities[0])
+
+    return at
+
+
+def _states(opt_state):
+    return jax.tree.leaves(opt_state, is_leaf=lambda state: isinstance(state, TraceState | optax.TraceState))

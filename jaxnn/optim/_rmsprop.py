@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, root
+from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, root, squared
 from jaxnn.optim._combining import chain, identity
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._moments import average_square
 from jaxnn.optim._momentum import trace
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar
@@ -60,7 +61,7 @@ def scale_by_rms(
 
     def update(updates, state, params=None):
         del params
-        nu = jax.tree.map(lambda v, g: average(v, g * g, decay), state.nu, updates)
+        nu = jax.tree.map(lambda v, g: average_square(v, g, decay), state.nu, updates)
         if bias_correction:
             t = next_count(state.count)
             square = jax.tree.map(lambda v: corrected(v, decay, t), nu)
@@ -125,7 +126,7 @@ def scale_by_stddev(
     def update(updates, state, params=None):
         del params
         mu = jax.tree.map(lambda m, g: average(m, g, decay), state.mu, updates)
-        nu = jax.tree.map(lambda v, g: average(v, g * g, decay), state.nu, updates)
+        nu = jax.tree.map(lambda v, g: average_square(v, g, decay), state.nu, updates)
         mean, square = mu, nu
         kept = cast_like(mu, state.mu), cast_like(nu, state.nu)
         if bias_correction:
@@ -134,7 +135,7 @@ def scale_by_stddev(
             new = ScaleByRStdDevWithCountState(t, *kept)
         else:
             new = ScaleByRStdDevState(*kept)
-        variance = jax.tree.map(lambda m, v: jnp.where(v > m * m, v - m * m, 0), mean, square)
+        variance = jax.tree.map(_variance, mean, square)
         return jax.tree.map(lambda g, v: _over_root(g, v, eps, eps_in_sqrt), updates, variance), new
 
     return optax.GradientTransformation(init, update)
@@ -181,6 +182,11 @@ def rmsprop(
         scale_by_learning_rate(learning_rate),
         identity() if momentum is None else trace(momentum, nesterov),
     )
+
+
+def _variance(m: Array, v: Array) -> Array:
+    difference = (v - squared(m)).real
+    return jnp.where(difference < 0, 0, difference).astype(v.dtype)
 
 
 def _over_root(g: Array, v: Array, eps: Scalar, eps_in_sqrt: bool) -> Array:

@@ -1,27 +1,34 @@
 """Weights that fade in proportion to themselves."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, scaled
+from jaxnn.optim._arithmetic import check_number, next_count, scaled
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.typing import Scalar
+from jaxnn.typing import Array, Scalar, Schedule
 
 
-def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Optimizer:
+class WeightDecaySchedule(NamedTuple):
+    """State of `add_decayed_weights` under a schedule."""
+
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride] - steps taken, shape (), int32; optax's name
+
+
+def add_decayed_weights(weight_decay: Scalar | Schedule = 0.0, mask: Any = None) -> Optimizer:
     """Add weight_decay p to the direction: decoupled decay after an adaptive scaling, L2 before one.
 
     Args:
-        weight_decay: The rate of decay; a later learning rate multiplies it, unlike in the paper.
+        weight_decay: The rate of decay, a number, a tracer or a schedule; a later learning rate multiplies it, unlike
+            in the paper.
         mask: A tree of bools over the parameters, or a function from parameters to one: what decays. By
             default all does, as in optax.
 
     Raises:
         ValueError: `weight_decay` is a number below 0, or `update` is called without parameters.
 
-    >>> import jax.numpy as jnp
     >>> t = add_decayed_weights(0.1)
     >>> t.update(jnp.array(1.0), t.init(jnp.array(2.0)), jnp.array(2.0))[0]
     Array(1.2, dtype=float32)
@@ -32,13 +39,17 @@ def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Optimiz
 
     def init(params):
         del params
-        return optax.EmptyState()
+        return WeightDecaySchedule(jnp.zeros((), jnp.int32)) if callable(weight_decay) else optax.EmptyState()
 
     def update(updates, state, params=None):
         if params is None:
             raise ValueError("expected params, because weights decay in proportion to themselves; got None: "
                              "call update(updates, state, params)")  # fmt: skip
-        return jax.tree.map(lambda g, p: g + scaled(weight_decay, p).astype(g.dtype), updates, params), state
+        if callable(weight_decay):
+            rate, state = weight_decay(state.count), WeightDecaySchedule(next_count(state.count))
+        else:
+            rate = weight_decay
+        return jax.tree.map(lambda g, p: g + scaled(rate, p).astype(g.dtype), updates, params), state
 
     decay = optax.GradientTransformation(init, update)
     return decay if mask is None else optax.masked(decay, mask)

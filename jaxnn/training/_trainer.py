@@ -58,6 +58,7 @@ class Trainer:
     optimizer: Optimizer
     gradient: Callable[[LayerLike, LossLike], Gradient] = by_autodiff
     freeze: tuple[str, ...] = ()
+    gradient_at: Callable[[Params, Any], Params] | None = None
 
     def init(self, key: Key, x: Any) -> TrainState:
         """Draw parameters for inputs like `x`, of which only shape and dtype matter, and begin a run.
@@ -83,7 +84,8 @@ class Trainer:
         self.check(ts)
         key = jax.random.fold_in(jax.random.fold_in(ts.key, LAYERS), ts.step)
         gradient = self.gradient(self.model, self.loss)
-        loss, (state, prediction), grads = gradient(ts.params, ts.frozen, ts.state, batch, key=key)
+        at = ts.params if self.gradient_at is None else self.gradient_at(ts.params, ts.opt_state)
+        loss, (state, prediction), grads = gradient(at, ts.frozen, ts.state, batch, key=key)
         optimizer = with_extra_args_support(self.optimizer)
         updates, opt_state = optimizer.update(grads, ts.opt_state, ts.params, value=loss, grad=grads)
         moved = apply_updates(ts.params, updates), state, opt_state
@@ -141,6 +143,7 @@ def trainer(
     *,
     gradient: Callable[[LayerLike, LossLike], Gradient] = by_autodiff,
     freeze: tuple[str, ...] | str = (),
+    gradient_at: Callable[[Params, Any], Params] | None = None,
 ) -> Trainer:
     """Put a model, a loss and an optimizer together.
 
@@ -152,6 +155,8 @@ def trainer(
         gradient: The road: `by_autodiff`, `by_hand`, or `functools.partial(by_hand, strict=True)`.
         freeze: Regular expressions that match the whole names of the parameters to hold fixed, such as
             `("block_0/.*",)`. No gradient of these is computed and no optimizer state is kept.
+        gradient_at: A function of the parameters and the optimizer's state: where the loss and its gradient are
+            taken, if not at the parameters themselves. `nn.optim.look_ahead` is the textbook's for Nesterov momentum.
 
     Raises:
         TypeError: The optimizer has no `init` and `update`.
@@ -168,4 +173,4 @@ def trainer(
             f"expected an optimizer, such as nn.adam(1e-3), because it has init and update; got {optimizer!r}"
         )
     freeze = (freeze,) if isinstance(freeze, str) else tuple(freeze)
-    return Trainer(as_layer(model), loss, optimizer, gradient, freeze)
+    return Trainer(as_layer(model), loss, optimizer, gradient, freeze, gradient_at)

@@ -183,6 +183,32 @@ def test_a_variance_that_is_rounded_to_below_0_is_0(loose):
     assert not np.isfinite(last(optax)).all()
 
 
+@pytest.mark.parametrize("make", [nn.adam, optim.rmsprop, optim.adagrad])
+def test_what_has_met_NaN_stays_NaN(make):
+    """A run that has gone wrong shows it, and makes no step of any other length."""
+    optimizer, x = make(0.1), jnp.array(2.0)
+    updates, state = optimizer.update(jnp.array(jnp.nan), optimizer.init(x), x)
+    assert np.isnan(updates)
+    assert np.isnan(optimizer.update(jnp.array(1.0), state, x)[0])
+
+
+@pytest.mark.parametrize(
+    ("grads", "got"),
+    [
+        ({"a": {"w": 1.0}}, "none for a/b"),
+        ({"a": {"w": 1.0, "b": 1.0}, "c": 1.0}, "some for c"),
+        ({"a": {"w": 1.0, "v": 1.0}}, "none for a/b and some for a/v"),
+        ({"a": {"w": 1.0, "b": None}}, "none for a/b"),
+    ],
+)
+@pytest.mark.parametrize("make", [nn.adam, nn.sgd, nn.momentum, optim.rmsprop], ids=lambda make: make.__name__)
+def test_gradients_of_other_leaves_are_refused(make, grads, got):
+    optimizer, params = make(0.1), {"a": {"w": jnp.ones(()), "b": jnp.ones(())}}
+    message = f"expected gradients like the parameters, because each .*; got {got}\n  the parameters are a/b, a/w"
+    with pytest.raises(ValueError, match=message):
+        optimizer.update(jax.tree.map(jnp.asarray, grads), optimizer.init(params), params)
+
+
 def test_OPT_12_adagrad_and_rmsprop_keep_one_number_a_parameter_and_adam_two():
     floats = lambda optimizer: [leaf for leaf in jax.tree.leaves(optimizer.init(jnp.ones(3))) if leaf.shape == (3,)]
     assert [len(floats(o)) for o in (nn.sgd(0.1), optim.adagrad(0.1), optim.rmsprop(0.1), nn.adam(0.1))] == [0, 1, 1, 2]

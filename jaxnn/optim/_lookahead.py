@@ -1,0 +1,109 @@
+"""Lookahead: fast parameters that run ahead, and slow ones that follow a part of the way."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxnn.errors import values
+from jaxnn.optim._arithmetic import check_number, widest
+from jaxnn.optim._combining import with_extra_args_support
+from jaxnn.optim._optimizer import Optimizer
+from jaxnn.typing import Array, Scalar
+
+
+class LookaheadParams(NamedTuple):
+    """Both sets of parameters; what `lookahead` takes for params and returns updates of.
+
+    >>> LookaheadParams.init_synced({"w": jnp.array([1.0])}).slow
+    {'w': Array([1.], dtype=float32)}
+    """
+
+    fast: Any  # the gradients are those at these
+    slow: Any  # these are for inference
+
+    @classmethod
+    def init_synced(cls, params: Any) -> "LookaheadParams":
+        """Return a pair that begins with the same parameters."""
+        return cls(params, params)
+
+
+class LookaheadState(NamedTuple):
+    """State of `lookahead`."""
+
+    fast_state: Any  # of the fast optimizer
+    steps_since_sync: Array  # shape (), int32
+
+
+def lookahead(
+    fast_optimizer: Optimizer, sync_period: Scalar, slow_step_size: Scalar, reset_state: bool = False
+) -> optax.GradientTransformationExtraArgs:
+    """Lookahead: after k steps of the fast parameters w the slow ones s follow, and the fast go on from there.
+
+    w <- w + u for the update u of the fast optimizer; at every k-th step then s <- s + alpha (w - s), w <- s.
+
+    The parameters are a pair, `LookaheadParams.init_synced(params)`, as in optax; the gradients are those at its
+    `fast`. So a trainer, whose parameters are its model's, does not take it. The updates must be added as they are:
+    what changes them on the way, such as a scaling after this in a chain, parts the two where they should meet.
+
+    Args:
+        fast_optimizer: What moves the fast parameters; it gets their updates and any extra arguments.
+        sync_period: k. With a tracer below 1 they follow at every step.
+        slow_step_size: alpha, from 0, with which the fast go back to where they began, to 1, with which they go on.
+        reset_state: Whether the fast optimizer begins anew after every k-th step; the paper keeps its state.
+
+    Raises:
+        ValueError: `sync_period` is a number below 1, `slow_step_size` one below 0 or NaN, or `update` is called
+            without such a pair.
+
+    >>> from jaxnn.optim import apply_updates, sgd
+    >>> optimizer, params = lookahead(sgd(0.5), 2, 0.5), LookaheadParams.init_synced(jnp.array(8.0))
+    >>> state = optimizer.init(params)
+    >>> for _ in range(2):
+    ...     updates, state = optimizer.update(params.fast, state, params)
+    ...     params = apply_updates(params, updates)
+    ...     print(*params)
+    4.0 8.0
+    5.0 5.0
+
+    Source: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019), algorithm 1.
+    """
+    seen = values(sync_period)
+    if seen is not None and not (seen >= 1).all():
+        raise ValueError(f"expected sync_period of 1 or more, because it counts steps; got {sync_period}")
+    check_number("it is the part of a way that is gone", slow_step_size=slow_step_size)
+    fast_optimizer = with_extra_args_support(fast_optimizer)
+
+    def init(params):
+        fast = params.fast if isinstance(params, LookaheadParams | optax.LookaheadParams) else params
+        return LookaheadState(fast_optimizer.init(fast), jnp.zeros((), jnp.int32))
+
+    def update(updates, state, params=None, **extra):
+        if not isinstance(params, LookaheadParams | optax.LookaheadParams):
+            raise ValueError(
+                "expected params to be LookaheadParams, because fast and slow ones are moved; "
+                f"got {type(params).__name__}\n  hint: begin with params = LookaheadParams.init_synced(params), "
+                "and take gradients at params.fast"
+            )
+        updates, fast_state = fast_optimizer.update(updates, state.fast_state, params.fast, **extra)
+        steps = state.steps_since_sync + 1
+        meets = steps >= jnp.asarray(sync_period, jnp.int32)
+
+        def follow(u, w, s):
+            """The updates of a fast parameter and its slow one."""
+            wide = widest(u, w, s)
+            u, w, s = u.astype(wide), w.astype(wide), s.astype(wide)
+            ahead = w + u - s
+            slow = jnp.asarray(slow_step_size, wide) * ahead
+            return jnp.where(meets, u - ahead + slow, u), jnp.where(meets, slow, 0)
+
+        pairs = jax.tree.map(follow, updates, params.fast, params.slow)
+        fast, slow = (jax.tree.map(lambda u, pair, i=i: pair[i].astype(u.dtype), updates, pairs) for i in (0, 1))
+        if reset_state:
+            fast_state = jax.tree.map(
+                lambda new, begun: jnp.where(meets, begun, new), fast_state, fast_optimizer.init(params.fast)
+            )
+        return type(params)(fast=fast, slow=slow), LookaheadState(fast_state, jnp.where(meets, 0, steps))
+
+    return optax.GradientTransformationExtraArgs(init, update)

@@ -1,0 +1,112 @@
+"""Running means in half of the memory: kept in bfloat16, rounded up or down by chance."""
+
+import math
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from optax import with_extra_args_support
+
+from jaxnn.optim._arithmetic import next_count
+from jaxnn.optim._optimizer import Optimizer
+from jaxnn.typing import Array, Key
+
+
+class LowMemoryState(NamedTuple):
+    """State of `low_memory`."""
+
+    count: Array  # pyright: ignore[reportIncompatibleMethodOverride] - steps taken, shape (), int32
+    key: Key  # the root of the chance
+    inner: Any  # that of the optimizer, with float32 arrays as bfloat16
+
+
+def low_memory(optimizer: Optimizer, key: Key | int = 0) -> Optimizer:
+    """Keep what an optimizer has for each parameter in bfloat16, a half of float32, rounded by `stochastic_round`.
+
+    Each step computes with the state in float32, and rounds what it keeps. bfloat16 has 8 bits: a running square with
+    a decay of 0.999 moves by less than a thousandth of itself, which to the nearest is nothing, so that it stands
+    still; rounded by chance it moves by as much as it should on average. What is there once, such as a count or a
+    learning rate, and what is not float32 is kept as it is; so are the parameters.
+
+    Args:
+        optimizer: One of ours or of optax.
+        key: Of the chance, or a number that seeds one. Members of a sweep may share it.
+
+    >>> import jaxnn as nn
+    >>> optimizer, p = low_memory(nn.adam(0.1)), jnp.ones(3)
+    >>> state = optimizer.init(p)
+    >>> optax.tree.get(state, "nu").dtype, optimizer.update(p, state, p)[0].dtype
+    (dtype(bfloat16), dtype('float32'))
+
+    Source: Gupta et al., "Deep learning with limited numerical precision" (2015), for rounding by chance.
+    """
+    inner = with_extra_args_support(optimizer)
+
+    def init(params):
+        root = jax.random.key(key) if isinstance(key, int) else key
+        # Zeros and ones are exact; what else begins there is rounded as well as it can be, to the nearest.
+        kept = jax.tree.map(lambda a: a.astype(jnp.bfloat16) if _halved(a) else a, inner.init(params))
+        return LowMemoryState(jnp.zeros((), jnp.int32), root, kept)
+
+    def update(updates, state, params=None, **extra):
+        like = jax.eval_shape(inner.init, updates if params is None else params)
+        wide = jax.tree.map(lambda a, b: a.astype(b.dtype) if _halved(b) else a, state.inner, like)
+        updates, new = inner.update(updates, wide, params, **extra)
+        leaves, structure = jax.tree.flatten(new)
+        seeds = jax.random.bits(jax.random.fold_in(state.key, state.count), (len(leaves),), jnp.uint32)
+        kept = [_rounded(a, seeds[i]) if _halved(a) else a for i, a in enumerate(leaves)]
+        return updates, LowMemoryState(next_count(state.count), state.key, jax.tree.unflatten(structure, kept))
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def stochastic_round(key: Key, x: Array) -> Array:
+    """Round float32 to one of its two neighbours in bfloat16, to each the likelier the nearer: on average it is x.
+
+    bfloat16 is the upper half of the bits of float32, and the lower half, over 2^16, is how far x is from the
+    neighbour nearer to 0 on the way to the other one. Adding a random number below 2^16 carries into the upper half
+    with that probability. Infinities and NaN stay what they are; a number that rounds up beyond the largest is
+    infinite.
+
+    Args:
+        key: Of the chance.
+        x: Any shape, float32.
+
+    Returns:
+        bfloat16, in the shape of x.
+
+    Raises:
+        TypeError: x is not float32.
+
+    >>> x = jnp.full(10_000, 1.0 + 2**-9)  # a quarter of the way from 1 to its neighbour, 1 + 2^-7
+    >>> rounded = stochastic_round(jax.random.key(0), x)
+    >>> jnp.unique(rounded), bool(abs((rounded > 1).mean() - 0.25) < 0.01)
+    (Array([1, 1.00781], dtype=bfloat16), True)
+    """
+    if x.dtype != jnp.float32:
+        raise TypeError(f"expected x of float32, because bfloat16 is the upper half of its bits; got {x.dtype}")
+    return _rounded(x, jax.random.bits(key, (), jnp.uint32))
+
+
+def _rounded(x: Array, seed: Array) -> Array:
+    bits = lax.bitcast_convert_type(x, jnp.uint32)
+    upper = ((bits + _chance(seed, x.shape)) >> 16).astype(jnp.uint16)
+    return jnp.where(jnp.isfinite(x), lax.bitcast_convert_type(upper, jnp.bfloat16), x.astype(jnp.bfloat16))
+
+
+def _chance(seed: Array, shape: tuple[int, ...]) -> Array:
+    """Numbers below 2^16, a hash of the seed and of where each stands: in the same pass as what they round.
+
+    `jax.random.bits` would take thirty times as long as all of Adam. The mixing of bits is Wellons' "lowbias32".
+    """
+    place = lax.iota(jnp.uint32, math.prod(shape)).reshape(shape)
+    x = place * jnp.uint32(0x9E3779B9) ^ seed
+    x = (x ^ (x >> 16)) * jnp.uint32(0x7FEB352D)
+    x = (x ^ (x >> 15)) * jnp.uint32(0x846CA68B)
+    return x >> 16
+
+
+def _halved(a: Any) -> bool:
+    return a.dtype == jnp.float32 and a.ndim > 0
