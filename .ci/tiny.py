@@ -1,8 +1,10 @@
 """Run every example's `main` at tiny size, and every benchmark as `--quick`: do they still run at all?"""
 
 import importlib.util
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -28,23 +30,49 @@ TINY = {
     "vae_digits": {"epochs": 1, "hidden": 8, "latent": 2, "picture": None},
     "feedback_alignment": {"epochs": 1, "hidden": 8, "picture": None},
     "other_backwards": {"epochs": 1, "hidden": 4, "features": 2},
+    "optimizers_race": {
+        "optimizers": ("sgd", "lookahead"),
+        "rates": 2,
+        "steps": 3,
+        "digits_rates": 2,
+        "digits_steps": 3,
+        "picture": None,
+    },
 }
 
 
+def example(name: str) -> None:
+    """Run an example at its tiny size."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    print(module.main(**TINY.get(name, {})))
+
+
 def main() -> None:
-    """Run them all; the first that fails stops."""
-    for path in sorted((ROOT / "examples").glob("*.py")):
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[path.stem] = module
-        spec.loader.exec_module(module)
-        print(f"-- {path.name}: {module.main(**TINY.get(path.stem, {}))}")
+    """Run them all, as many at a time as there are cores; the first that fails stops."""
+    names = [path.stem for path in sorted((ROOT / "examples").glob("*.py"))]
+    commands = {f"{name}.py": [__file__, name] for name in names}
     for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
-        print(f"-- {path.name} --quick", flush=True)
-        subprocess.run([sys.executable, str(path), "--quick"], check=True)
+        commands[f"{path.name} --quick"] = [str(path), "--quick"]
+
+    def run(told: str) -> None:
+        done = subprocess.run([sys.executable, *commands[told]], capture_output=True, text=True, check=False)
+        print(f"-- {told}\n{done.stdout}", flush=True)
+        if done.returncode:
+            raise SystemExit(f"{told} failed:\n{done.stderr}")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        running = [pool.submit(run, told) for told in commands]
+        try:
+            for future in running:
+                future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
 if __name__ == "__main__":
-    main()
+    example(*sys.argv[1:]) if sys.argv[1:] else main()

@@ -79,6 +79,9 @@ from jaxnn.optim._constraints import keep_params_nonnegative as keep_params_nonn
 from jaxnn.optim._constraints import zero_nans as zero_nans
 from jaxnn.optim._dadaptation import DAdaptAdamWState as DAdaptAdamWState
 from jaxnn.optim._dadaptation import dadapt_adamw as dadapt_adamw
+from jaxnn.optim._differential_privacy import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
+from jaxnn.optim._differential_privacy import differentially_private_aggregate as differentially_private_aggregate
+from jaxnn.optim._differential_privacy import dpsgd as dpsgd
 from jaxnn.optim._distance import DoGState as DoGState
 from jaxnn.optim._distance import DoWGState as DoWGState
 from jaxnn.optim._distance import ScaleByDistanceOverGradientsState as ScaleByDistanceOverGradientsState
@@ -94,7 +97,6 @@ from jaxnn.optim._galore import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from jaxnn.optim._galore import GaLoreState as GaLoreState
 from jaxnn.optim._galore import galore as galore
 from jaxnn.optim._galore import scale_by_galore as scale_by_galore
-from jaxnn.optim._global_norm import global_norm as global_norm
 from jaxnn.optim._hypergradient import HypergradientDescentState as HypergradientDescentState
 from jaxnn.optim._hypergradient import hypergradient_descent as hypergradient_descent
 from jaxnn.optim._hypergradient import multiplicative_hypergradient_descent as multiplicative_hypergradient_descent
@@ -154,6 +156,7 @@ from jaxnn.optim._muon import scale_by_muon as scale_by_muon
 from jaxnn.optim._noise import AddNoiseState as AddNoiseState
 from jaxnn.optim._noise import add_noise as add_noise
 from jaxnn.optim._noise import noisy_sgd as noisy_sgd
+from jaxnn.optim._norms import global_norm as global_norm
 from jaxnn.optim._novograd import ScaleByNovogradState as ScaleByNovogradState
 from jaxnn.optim._novograd import novograd as novograd
 from jaxnn.optim._novograd import scale_by_novograd as scale_by_novograd
@@ -168,9 +171,6 @@ from jaxnn.optim._plateau import ReduceLROnPlateauState as ReduceLROnPlateauStat
 from jaxnn.optim._plateau import reduce_on_plateau as reduce_on_plateau
 from jaxnn.optim._polyak import polyak_sgd as polyak_sgd
 from jaxnn.optim._polyak import scale_by_polyak as scale_by_polyak
-from jaxnn.optim._private import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
-from jaxnn.optim._private import differentially_private_aggregate as differentially_private_aggregate
-from jaxnn.optim._private import dpsgd as dpsgd
 from jaxnn.optim._prodigy import ProdigyState as ProdigyState
 from jaxnn.optim._prodigy import prodigy as prodigy
 from jaxnn.optim._proportional import proportional_rate as proportional_rate

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adabelief import ScaleByBeliefState
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, squared, widest
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import over_root
@@ -66,7 +67,7 @@ def scale_by_acprop(
 
         def distance(s, m, g):
             wide = widest(s, m, g)
-            return average(s, (g.astype(wide) - m.astype(wide)) ** 2, b2) + jnp.asarray(eps_root, wide)
+            return average(s, squared(g.astype(wide) - m.astype(wide)), b2) + jnp.asarray(eps_root, wide)
 
         mu = jax.tree.map(lambda m, g: average(m, g, b1), state.mu, updates)
         nu = jax.tree.map(distance, state.nu, state.mu, updates)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, squared
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import mean_ahead, over_root
@@ -63,7 +64,7 @@ def scale_by_belief(
         t = next_count(state.count)
 
         def distance(s, m, g):
-            s = average(s, (g.astype(m.dtype) - m) ** 2, b2)
+            s = average(s, squared(g.astype(m.dtype) - m), b2)
             return s + jnp.asarray(eps_root, s.dtype)
 
         def direction(m, s, g):

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_decay, check_number, root
+from jaxnn.optim._arithmetic import cast_like, ratio, root
+from jaxnn.optim._checks import check_decay, check_number, check_real
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import average_square
@@ -51,14 +52,13 @@ def scale_by_adadelta(rho: Scalar = 0.9, eps: Scalar = 1e-6) -> Optimizer:
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         e_g = jax.tree.map(lambda e_g, g: average_square(e_g, g, rho), state.e_g, updates)
 
         def step(g, e_g, e_x):
             wide = e_g.dtype
             small = jnp.asarray(eps, wide)
-            divisor = root(e_g + small)
-            x = root(e_x.astype(wide) + small) * g.astype(wide)
-            return jnp.where(divisor > 0, x / jnp.where(divisor > 0, divisor, 1), 0)
+            return ratio(root(e_x.astype(wide) + small) * g.astype(wide), root(e_g + small))
 
         x = jax.tree.map(step, updates, e_g, state.e_x)
         e_x = jax.tree.map(lambda e_x, x: average_square(e_x, x, rho), state.e_x, x)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_number, root, squared, widest
+from jaxnn.optim._arithmetic import cast_like, ratio, root, squared, widest
+from jaxnn.optim._checks import check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -52,9 +53,8 @@ def scale_by_rss(initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) ->
             return G.astype(wide) + squared(g.astype(wide))
 
         def direction(G, g):
-            none = G == 0
-            g_over_root = g.astype(G.dtype) / jnp.where(none, 1, root(G + jnp.asarray(eps, G.dtype)))
-            return jnp.where(none, 0, g_over_root).astype(g.dtype)
+            divisor = jnp.where(G == 0, 0, root(G + jnp.asarray(eps, G.dtype)))
+            return ratio(g.astype(G.dtype), divisor).astype(g.dtype)
 
         G = jax.tree.map(accumulate, state.sum_of_squares, updates)
         return jax.tree.map(direction, G, updates), ScaleByRssState(cast_like(G, state.sum_of_squares))

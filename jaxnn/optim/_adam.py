@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import average_square, mean_ahead, over_root
@@ -40,7 +41,8 @@ def scale_by_adam(
     Args:
         b1: Decay of the mean, beta_1.
         b2: Decay of the square, beta_2.
-        eps: Added outside the root, as in the paper and PyTorch; Keras's default is 1e-7, on sqrt(v).
+        eps: Added outside the root, as in the paper and PyTorch; Keras's default is 1e-7, on sqrt(v). With 0,
+            gradients that were always 0 give NaN.
         eps_root: Added inside the root; 0 in the paper. The gradient through a root of 0 is taken as 0
             here, so that hypergradients are finite without it.
         mu_dtype: Dtype of m; that of the parameters if `None`.
@@ -97,7 +99,7 @@ def adam(
         learning_rate: A number, a tracer or a schedule.
         b1: Decay of the mean of gradients.
         b2: Decay of the mean of squared gradients.
-        eps: Added outside the root.
+        eps: Added outside the root. With 0, gradients that were always 0 give NaN.
         eps_root: Added inside the root.
         mu_dtype: Dtype of the mean; that of the parameters if `None`.
         nesterov: Whether to look ahead, which makes it `nadam`.
@@ -136,7 +138,7 @@ def adamw(
         learning_rate: A number, a tracer or a schedule.
         b1: Decay of the mean of gradients.
         b2: Decay of the mean of squared gradients.
-        eps: Added outside the root.
+        eps: Added outside the root. With 0, gradients that were always 0 give NaN.
         eps_root: Added inside the root.
         mu_dtype: Dtype of the mean; that of the parameters if `None`.
         weight_decay: A number, a tracer or a schedule; multiplied by the learning rate, unlike in the paper.
@@ -180,7 +182,7 @@ def nadam(
         learning_rate: A number, a tracer or a schedule.
         b1: Decay of the mean of gradients, the same at every step.
         b2: Decay of the mean of squared gradients.
-        eps: Added outside the root.
+        eps: Added outside the root. With 0, gradients that were always 0 give NaN.
         eps_root: Added inside the root.
         mu_dtype: Dtype of the mean; that of the parameters if `None`.
         nesterov: Whether to look ahead; otherwise it is `adam`.
@@ -217,7 +219,7 @@ def nadamw(
         learning_rate: A number, a tracer or a schedule.
         b1: Decay of the mean of gradients, the same at every step.
         b2: Decay of the mean of squared gradients.
-        eps: Added outside the root.
+        eps: Added outside the root. With 0, gradients that were always 0 give NaN.
         eps_root: Added inside the root.
         mu_dtype: Dtype of the mean; that of the parameters if `None`.
         weight_decay: A number, a tracer or a schedule; multiplied by the learning rate.

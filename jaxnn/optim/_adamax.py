@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adam import ScaleByAdamState
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, widest
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -51,7 +52,7 @@ def scale_by_adamax(b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8) ->
 
         def largest(u, g):
             wide = widest(u, g)
-            return jnp.maximum(jnp.asarray(b2, wide) * u.astype(wide), jnp.abs(g.astype(wide)) + jnp.asarray(eps, wide))
+            return jnp.maximum(jnp.asarray(b2, wide) * u.astype(wide), jnp.abs(g).astype(wide) + jnp.asarray(eps, wide))
 
         def direction(m, u, g):
             wide = accumulator_dtype(g.dtype)

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, squared, widest
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import over_root
@@ -82,7 +83,7 @@ def scale_by_adan(
         d = jax.tree.map(difference, updates, state.g)
         m = jax.tree.map(lambda m, g: average(m, g, b1), state.m, updates)
         v = jax.tree.map(lambda v, d: average(v, d, b2), state.v, d)
-        n = jax.tree.map(lambda n, g, d: average(n, ahead(g, d) ** 2, b3), state.n, updates, d)
+        n = jax.tree.map(lambda n, g, d: average(n, squared(ahead(g, d)), b3), state.n, updates, d)
         new = (m, v, n, updates)
         m_kept, v_kept, n_kept, g_kept = (cast_like(a, old) for a, old in zip(new, state[:4], strict=True))
         directions = cast_like(jax.tree.map(direction, m, v, n), updates)

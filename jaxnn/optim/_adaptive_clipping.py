@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, widest
-from jaxnn.optim._global_norm import length
+from jaxnn.optim._arithmetic import root, scaled, squared, widest
+from jaxnn.optim._checks import check_number, check_params
+from jaxnn.optim._norms import number_dtype
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, accumulator_dtype
 
@@ -13,7 +14,7 @@ Axes = int | tuple[int, ...]
 
 
 def unitwise_norm(x: Array, axis: Axes | None = None) -> Array:
-    """Return the norm of each unit, sqrt(sum x^2 over its fan-in), in the place of every number of the unit.
+    """Return the norm of each unit, sqrt(sum |x|^2 over its fan-in), in the place of every number of the unit.
 
     Args:
         x: Weights, or their gradients, with the units on the last axis.
@@ -29,8 +30,8 @@ def unitwise_norm(x: Array, axis: Axes | None = None) -> Array:
     Array([[5., 2.],
            [5., 2.]], dtype=float32)
     """
-    square = jnp.square(x.astype(accumulator_dtype(x.dtype))).sum(_fan_in(x, axis), keepdims=True)
-    return jnp.broadcast_to(length(square), x.shape).astype(x.dtype)
+    square = squared(x.astype(accumulator_dtype(x.dtype))).real.sum(_fan_in(x, axis), keepdims=True)
+    return jnp.broadcast_to(root(square), x.shape).astype(jnp.finfo(x.dtype).dtype)
 
 
 def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: Scalar = 1e-6) -> Array:
@@ -52,10 +53,10 @@ def unitwise_clip(g_norm: Array, max_norm: Array, grad: Array, div_eps: Scalar =
     if not g_norm.shape == max_norm.shape == grad.shape:
         raise ValueError("expected g_norm and max_norm of the shape of grad, because each number has its bound; "
                          f"got {g_norm.shape}, {max_norm.shape} and {grad.shape}")  # fmt: skip
-    wide = widest(g_norm, max_norm, grad)
+    wide = number_dtype((g_norm, max_norm, grad))
     norm, bound = g_norm.astype(wide), max_norm.astype(wide)
     factor = jnp.where(norm < bound, 1, bound / jnp.maximum(norm, jnp.asarray(div_eps, wide)))
-    return (grad.astype(wide) * factor).astype(grad.dtype)
+    return scaled(factor, grad)
 
 
 def adaptive_grad_clip(clipping: Scalar, eps: Scalar = 1e-3, axis: Axes | None = None) -> Optimizer:
@@ -86,14 +87,12 @@ def adaptive_grad_clip(clipping: Scalar, eps: Scalar = 1e-3, axis: Axes | None =
         return optax.EmptyState()
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because gradients are bounded by the norm of the weights; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
+        check_params(params, "gradients are bounded by the norm of the weights")
 
         def clipped(g, w):
-            wide = widest(g, w)
-            size = jnp.maximum(unitwise_norm(w.astype(wide), axis), jnp.asarray(eps, wide))
-            return unitwise_clip(unitwise_norm(g.astype(wide), axis), jnp.asarray(clipping, wide) * size, g)
+            wide, real = widest(g, w), number_dtype((g, w))
+            size = jnp.maximum(unitwise_norm(w.astype(wide), axis), jnp.asarray(eps, real))
+            return unitwise_clip(unitwise_norm(g.astype(wide), axis), jnp.asarray(clipping, real) * size, g)
 
         return jax.tree.map(clipped, updates, params), state
 

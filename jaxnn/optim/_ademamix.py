@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, widest
+from jaxnn.optim._checks import check_decay, check_number, check_real
 from jaxnn.optim._combining import chain
-from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._learning_rate import LearningRate, at, scale_by_learning_rate
 from jaxnn.optim._moments import average_square, over_root
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._weight_decay import add_decayed_weights
@@ -71,8 +72,8 @@ def scale_by_ademamix(
     def update(updates, state, params=None):
         del params
         t = next_count(state.count)
-        slow = b3(state.count_m2) if callable(b3) else b3
-        weight = alpha(state.count_m2) if callable(alpha) else alpha
+        slow = at(b3, state.count_m2)
+        weight = at(alpha, state.count_m2)
 
         def direction(m1, m2, v, g):
             wide = accumulator_dtype(g.dtype)
@@ -183,8 +184,9 @@ def scale_by_simplified_ademamix(
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         t = next_count(state.t)
-        weight = alpha(state.t) if callable(alpha) else alpha
+        weight = at(alpha, state.t)
 
         def velocity(m, g):
             wide = widest(m, g)

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adam import ScaleByAdamState
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, root, widest
+from jaxnn.optim._arithmetic import average, cast_like, next_count, root, widest
+from jaxnn.optim._checks import check_decay, check_number, check_real
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import average_square
@@ -65,6 +66,7 @@ def scale_by_adopt(
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         first = state.count == 0
 
         def scaled(g, v):

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
 from jaxnn.optim._arithmetic import widest
+from jaxnn.optim._checks import check_count
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar
 
@@ -30,7 +30,7 @@ def apply_every(k: Scalar = 1) -> Optimizer:
         k: After how many steps the sum is given.
 
     Raises:
-        ValueError: `k` is a number below 1. With a tracer below 1 what comes out means nothing.
+        ValueError: `k` is a number below 1, or not whole. With a tracer below 1 what comes out means nothing.
 
     >>> t, p = apply_every(2), jnp.array(0.0)
     >>> first, state = t.update(jnp.array(3.0), t.init(p))
@@ -38,9 +38,7 @@ def apply_every(k: Scalar = 1) -> Optimizer:
     >>> first, second
     (Array(0., dtype=float32), Array(7., dtype=float32))
     """
-    seen = values(k)
-    if seen is not None and not (seen >= 1).all():
-        raise ValueError(f"expected k of 1 or more, because it counts steps; got {k}")
+    check_count("it counts steps", k=k)
 
     def init(params):
         return ApplyEvery(jnp.zeros((), jnp.int32), jax.tree.map(jnp.zeros_like, params))

@@ -10,14 +10,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxnn.errors import values
-from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
+from jaxnn.typing import Array, Scalar, accumulator_dtype
 
 
 def widest(*arrays: Array) -> Any:
     """Return float32, or the widest dtype of the arrays if it is wider."""
     return max((accumulator_dtype(a.dtype) for a in arrays), key=lambda dtype: dtype.itemsize)
+
+
+def floating(x: Scalar) -> Any:
+    """Return a number that is an array of integers as one of floats, which may be multiplied by others."""
+    return x.astype(float) if isinstance(x, np.generic | jax.Array) and jnp.issubdtype(x.dtype, jnp.integer) else x
 
 
 def cast_like(tree: Any, like: Any) -> Any:
@@ -59,34 +64,26 @@ def root(x: Array) -> Array:
     return jnp.where(none, 0, jnp.sqrt(jnp.where(none, 1, x)))
 
 
+def ratio(a: Array, b: Array, otherwise: int = 0) -> Array:
+    """a / b, and `otherwise` with derivative 0 where b is 0: guarded on both sides, as `root` is. NaN stays.
+
+    >>> ratio(jnp.array([1.0, 1.0, jnp.nan]), jnp.array([2.0, 0.0, 1.0]))
+    Array([0.5, 0. , nan], dtype=float32)
+    """
+    some = b != 0
+    return jnp.where(some, a / jnp.where(some, b, 1), otherwise)
+
+
+def chosen(condition: Array, x: Any, y: Any) -> Any:
+    """Return one of two trees, x where the condition holds, in the dtypes of y.
+
+    >>> chosen(jnp.array(False), (jnp.array(1), jnp.array(2)), (jnp.array(3), jnp.array(4)))
+    (Array(3, dtype=int32, weak_type=True), Array(4, dtype=int32, weak_type=True))
+    """
+    like = lambda a, b: a if a.dtype == b.dtype else a.astype(b.dtype)  # keys have no `astype`
+    return jax.tree.map(lambda a, b: jnp.where(condition, like(a, b), b), x, y)
+
+
 def next_count(count: Array) -> Array:
     """count + 1, without wrapping around at the largest integer."""
     return jnp.where(count < jnp.iinfo(count.dtype).max, count + 1, count)
-
-
-def check_decay(because: str, **decays: Scalar | Schedule | None) -> None:
-    """Raise an error for decays that can be seen and are not from 0 to below 1; NaN is not.
-
-    >>> check_decay("a velocity must fade", decay=1.5)
-    Traceback (most recent call last):
-        ...
-    ValueError: expected decay from 0 to below 1, because a velocity must fade; got 1.5
-    """
-    for name, decay in decays.items():
-        seen = values(decay)
-        if seen is not None and not ((seen >= 0) & (seen < 1)).all():
-            raise ValueError(f"expected {name} from 0 to below 1, because {because}; got {decay}")
-
-
-def check_number(because: str, **numbers: Scalar | Schedule | None) -> None:
-    """Raise an error for numbers that can be seen and are negative or NaN; `None` and schedules pass.
-
-    >>> check_number("it is a length of steps", learning_rate=-0.1)
-    Traceback (most recent call last):
-        ...
-    ValueError: expected learning_rate of 0 or more, because it is a length of steps; got -0.1
-    """
-    for name, number in numbers.items():
-        seen = values(number)
-        if seen is not None and not (seen >= 0).all():
-            raise ValueError(f"expected {name} of 0 or more, because {because}; got {number}")

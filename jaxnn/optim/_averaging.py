@@ -11,9 +11,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, next_count, ratio, widest
+from jaxnn.optim._checks import check_count, check_decay, check_params, check_part
 from jaxnn.optim._combining import with_extra_args_support
+from jaxnn.optim._learning_rate import at
+from jaxnn.optim._norms import number_dtype
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
 
@@ -49,8 +51,8 @@ def exponentially_averaged(
         debias: Whether the first parameters weigh no more than the others.
 
     Raises:
-        ValueError: `decay` is a number that is not from 0 to below 1, `start` one below 0, or `update` is called
-            without parameters.
+        ValueError: `decay` is a number that is not from 0 to below 1, `start` one below 0 or not whole, or `update` is
+            called without parameters.
 
     >>> from jaxnn.optim import apply_updates, sgd
     >>> optimizer, p = exponentially_averaged(sgd(0.5), decay=0.5), jnp.array(6.0)
@@ -65,13 +67,13 @@ def exponentially_averaged(
     Kingma and Ba, "Adam" (2015), section 7.2, with these.
     """
     check_decay("an average must forget", decay=None if callable(decay) else decay)
-    check_number("it counts steps", start=start)
+    check_count("it counts steps", 0, start=start)
 
     def moves(count, weight):
         """By which part the average moves towards the parameters, and the sum of the weights after."""
-        d = jnp.asarray(decay(count) if callable(decay) else decay, weight.dtype)
+        d = jnp.asarray(at(decay, count), weight.dtype)
         after = d * weight + (1 - d) if debias else jnp.ones_like(weight)
-        part = jnp.where(weight == 0, 1, (1 - d) / jnp.where(after == 0, 1, after))
+        part = jnp.where(weight == 0, 1, ratio(1 - d, after))
         begun = count >= jnp.asarray(start, count.dtype)
         return jnp.where(begun, part, 1), jnp.where(begun, after, 0)
 
@@ -99,8 +101,8 @@ def equally_averaged(
         every: Of how many steps one is taken.
 
     Raises:
-        ValueError: `start` is a number below 0 or `every` one below 1, or `update` is called without parameters. With a
-            tracer below 1 for `every` what comes out means nothing.
+        ValueError: `start` is a number below 0, `every` one below 1, one of them not whole, or `update` is called
+            without parameters. With a tracer below 1 for `every` what comes out means nothing.
 
     >>> from jaxnn.optim import apply_updates, sgd
     >>> optimizer, p = equally_averaged(sgd(0.5), start=1), jnp.array(8.0)
@@ -113,16 +115,14 @@ def equally_averaged(
 
     Source: Izmailov et al., "Averaging weights leads to wider optima and better generalization" (2018), algorithm 1.
     """
-    check_number("it counts steps", start=start)
-    seen = values(every)
-    if seen is not None and not (seen >= 1).all():
-        raise ValueError(f"expected every of 1 or more, because it counts steps; got {every}")
+    check_count("it counts steps", 0, start=start)
+    check_count("it counts steps", every=every)
 
     def moves(count, weight):
         after = count + 1 - jnp.asarray(start, count.dtype)
         taken = (after > 0) & (after % jnp.asarray(every, count.dtype) == 0)
         n = weight + taken.astype(weight.dtype)
-        return jnp.where(n == 0, 1, jnp.where(taken, 1 / jnp.where(n == 0, 1, n), 0)), n
+        return ratio(taken.astype(n.dtype), n, 1), n
 
     return _averaged(optimizer, moves)
 
@@ -164,14 +164,14 @@ def incremental_update(new_tensors: Any, old_tensors: Any, step_size: Scalar) ->
         step_size: From 0, which gives the old ones, to 1, which gives the new.
 
     Raises:
-        ValueError: `step_size` is a number below 0, or NaN.
+        ValueError: `step_size` is a number that is not from 0 to 1.
 
     >>> incremental_update({"w": jnp.array(1.0)}, {"w": jnp.array(3.0)}, 0.25)
     {'w': Array(2.5, dtype=float32)}
 
     Source: Lillicrap et al., "Continuous control with deep reinforcement learning" (2015), algorithm 1.
     """
-    check_number("it is the part of a way that is gone", step_size=step_size)
+    check_part("it is the part of a way that is gone", step_size=step_size)
 
     def move(new, old):
         wide = widest(new, old)
@@ -190,16 +190,14 @@ def periodic_update(new_tensors: Any, old_tensors: Any, steps: Scalar, update_pe
         update_period: Of how many steps there is one at which the new ones are taken; step 0 is one.
 
     Raises:
-        ValueError: `update_period` is a number below 1.
+        ValueError: `update_period` is a number below 1, or not whole.
 
     >>> [int(periodic_update(jnp.array(1), jnp.array(0), steps, 3)) for steps in range(5)]
     [1, 0, 0, 1, 0]
 
     Source: Mnih et al., "Human-level control through deep reinforcement learning" (2015), algorithm 1.
     """
-    seen = values(update_period)
-    if seen is not None and not (seen >= 1).all():
-        raise ValueError(f"expected update_period of 1 or more, because it counts steps; got {update_period}")
+    check_count("it counts steps", update_period=update_period)
     taken = jnp.asarray(steps, jnp.int32) % jnp.asarray(update_period, jnp.int32) == 0
     return jax.tree.map(lambda new, old: jnp.where(taken, new.astype(old.dtype), old), new_tensors, old_tensors)
 
@@ -211,14 +209,13 @@ def _averaged(
     optimizer = with_extra_args_support(optimizer)
 
     def init(params):
-        wide = widest(*leaves) if (leaves := jax.tree.leaves(params)) else jnp.float32
         copies = jax.tree.map(lambda p: jnp.array(p, accumulator_dtype(p.dtype)), params)
-        return AveragedParamsState(optimizer.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), wide), copies)
+        return AveragedParamsState(
+            optimizer.init(params), jnp.zeros((), jnp.int32), jnp.zeros((), number_dtype(params)), copies
+        )
 
-    def update(updates, state, params=None, **extra):
-        if params is None:
-            raise ValueError("expected params, because it is they that are averaged; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
+    def update(updates, state, params: Any = None, **extra):
+        check_params(params, "it is they that are averaged")
         updates, inner = optimizer.update(updates, state.inner_state, params, **extra)
         part, weight = moves(state.count, state.weight)
 

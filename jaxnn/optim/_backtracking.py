@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import check_number, scaled
-from jaxnn.optim._inner_product import inner_product, number_dtype
-from jaxnn.optim._line import along, check_at_least_1, check_given, function_of_params, violation
+from jaxnn.optim._arithmetic import scaled
+from jaxnn.optim._checks import check_at_least_1, check_count, check_number, check_part, check_range
+from jaxnn.optim._line import along, check_given, function_of_params, slope, violation
+from jaxnn.optim._norms import number_dtype
 from jaxnn.typing import Array, Scalar
 
 
@@ -51,7 +51,7 @@ def scale_by_backtracking_linesearch(
     The loop can be differentiated forward (`jax.jvp`), not in reverse.
 
     Args:
-        max_backtracking_steps: How often a rate is shortened at most.
+        max_backtracking_steps: How often a rate is shortened at most, a whole number from 0.
         slope_rtol: The part of the fall that the slope promises, to be had, from 0 to 1.
         decrease_factor: What a rate is multiplied by if the function has not fallen enough, between 0 and 1.
         increase_factor: What the last rate is multiplied by for the first try: with 1 it is kept, with infinity each
@@ -79,8 +79,9 @@ def scale_by_backtracking_linesearch(
     Source: Armijo, "Minimization of functions having Lipschitz continuous first partial derivatives" (1966); Vaswani
     et al., "Painless stochastic gradient" (2019), for the rate to begin with.
     """
-    _check(slope_rtol, decrease_factor)
-    check_number("it counts", max_backtracking_steps=max_backtracking_steps)
+    check_part("it is a part of the slope", slope_rtol=slope_rtol)
+    check_range("between 0 and 1", lambda x: (x > 0) & (x < 1), "rates shorten", decrease_factor=decrease_factor)
+    check_count("it counts", 0, max_backtracking_steps=max_backtracking_steps)
     check_at_least_1("else rates would vanish", increase_factor=increase_factor)
     check_number("it is the length of a step", max_learning_rate=max_learning_rate)
     check_number("a tolerance has no sign", atol=atol, rtol=rtol)
@@ -99,7 +100,7 @@ def scale_by_backtracking_linesearch(
         f = function_of_params(value_fn, extra)
         dtype = state.learning_rate.dtype
         number = lambda x: jnp.asarray(x, dtype)
-        f0, slope = number(value), number(inner_product(updates, grad))
+        f0, start_slope = number(value), number(slope(grad, updates))
 
         def misses(tried):
             _, _, error, tries = tried
@@ -109,7 +110,7 @@ def scale_by_backtracking_linesearch(
             rate, _, _, tries = tried
             rate = jnp.where(tries > 0, number(decrease_factor) * rate, rate)
             new = number(f(along(params, rate, updates)))
-            error = violation(new - (1 + number(rtol)) * f0 - number(slope_rtol) * rate * slope)
+            error = violation(new - (1 + number(rtol)) * f0 - number(slope_rtol) * rate * start_slope)
             return rate, new, error, tries + 1
 
         last = jnp.where(state.learning_rate > 0, state.learning_rate, 1)
@@ -118,7 +119,7 @@ def scale_by_backtracking_linesearch(
             misses, shorten, (first, f0, jnp.asarray(jnp.inf, dtype), jnp.zeros_like(state.info.num_linesearch_steps))
         )
         if verbose:
-            _report(error > number(atol), f0, slope, rate, error)
+            _report(error > number(atol), f0, start_slope, rate, error)
 
         new_grad = None
         if store_grad:
@@ -143,10 +144,3 @@ def _report(failed: Array, value: Array, slope: Array, rate: Array, error: Array
     jax.lax.cond(
         failed, lambda: jax.debug.print(message, value=value, slope=slope, rate=rate, error=error), lambda: None
     )
-
-
-def _check(slope_rtol: Scalar, decrease_factor: Scalar) -> None:
-    check_number("it is a part of the slope", slope_rtol=slope_rtol)
-    seen = values(decrease_factor)
-    if seen is not None and not ((seen > 0) & (seen < 1)).all():
-        raise ValueError(f"expected decrease_factor between 0 and 1, because rates shorten; got {decrease_factor}")

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnn.optim._lookahead import LookaheadParams
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.tree import named_leaves
 
@@ -29,8 +30,10 @@ def chain(*args: Optimizer) -> optax.GradientTransformationExtraArgs:
 
     def update(updates, state, params=None, **extra):
         _check_dtypes(updates)
-        if params is not None:
-            _check_leaves(updates, params)
+        if params is not None:  # where slow parameters stand beside them, gradients are of the fast ones
+            _check_leaves(
+                updates, params.fast if isinstance(params, LookaheadParams | optax.LookaheadParams) else params
+            )
         return links.update(updates, state, params, **extra)
 
     return optax.GradientTransformationExtraArgs(links.init, update)

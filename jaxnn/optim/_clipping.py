@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, scaled
-from jaxnn.optim._global_norm import global_norm, length
+from jaxnn.optim._arithmetic import scaled
+from jaxnn.optim._checks import check_number, check_real
+from jaxnn.optim._norms import global_norm, leaf_rms
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.typing import Array, Scalar, accumulator_dtype
+from jaxnn.typing import Array, Scalar
 
 
 def clip(max_delta: Scalar) -> Optimizer:
@@ -32,6 +33,7 @@ def clip(max_delta: Scalar) -> Optimizer:
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
 
         def clipped(g):
             bound = jnp.asarray(max_delta, g.dtype)
@@ -94,12 +96,7 @@ def clip_by_block_rms(threshold: Scalar) -> Optimizer:
 
     def update(updates, state, params=None):
         del params
-
-        def clipped(g):
-            square = jnp.square(g.astype(accumulator_dtype(g.dtype))).sum() / max(g.size, 1)
-            return scaled(shrinking(length(square), threshold), g)
-
-        return jax.tree.map(clipped, updates), state
+        return jax.tree.map(lambda g: scaled(shrinking(leaf_rms(g, 0.0), threshold), g), updates), state
 
     return optax.GradientTransformation(_init, update)
 

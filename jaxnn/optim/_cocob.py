@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, widest
+from jaxnn.optim._arithmetic import ratio, widest
+from jaxnn.optim._checks import check_number, check_params, check_real
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.optim._parameter_free import check_params, copied, ratio
+from jaxnn.optim._parameters import copied
 from jaxnn.optim._weight_decay import add_decayed_weights
 from jaxnn.typing import Scalar, Schedule
 
@@ -51,6 +52,7 @@ def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8) -> Optimizer:
 
     def update(updates, state, params=None):
         check_params(params, "the distance from the first ones is measured")
+        check_real(updates)
 
         def bet(g, p, start, C, L, G, R):
             wide = widest(g, p)

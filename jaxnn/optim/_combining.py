@@ -1,7 +1,7 @@
 """Optimizers from optimizers. What optax has here is what jaxnn uses, and any of either goes into these.
 
 =============================  =========================================================================================
-`chain`                        One after another; in a file of its own, for it refuses gradients of other leaves.
+`chain`                        One after another; ours, for it refuses gradients of other leaves or integers.
 `named_chain`                  The same of pairs (name, optimizer); the state is a dict.
 `identity`                     Hands updates on.
 `set_to_zero`                  Makes all updates 0.
@@ -15,7 +15,7 @@
 `inject_hyperparams`           Keeps hyperparameters in the state, `state.hyperparams`, to be looked at and set there;
                                each may be a schedule.
 `with_extra_args_support`      Lets an optimizer ignore extra arguments of `update`.
-`apply_updates`                params + updates, in the dtype of the parameters.
+`apply_updates`                params + updates, in the dtype of the parameters: ours, for any two dtypes.
 =============================  =========================================================================================
 
 Masks, partitions and what freezes are in `_masking`, `MultiSteps` and `lookahead` in files of their own, measures that
@@ -27,7 +27,6 @@ from optax import ConditionallyMaskState as ConditionallyMaskState
 from optax import ConditionallyTransformState as ConditionallyTransformState
 from optax import EmptyState as EmptyState
 from optax import apply_if_finite as apply_if_finite
-from optax import apply_updates as apply_updates
 from optax import conditionally_mask as conditionally_mask
 from optax import conditionally_transform as conditionally_transform
 from optax import flatten as flatten
@@ -40,4 +39,5 @@ from optax import stateless_with_tree_map as stateless_with_tree_map
 from optax import with_extra_args_support as with_extra_args_support
 from optax.schedules import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
 
+from jaxnn.optim._apply_updates import apply_updates as apply_updates
 from jaxnn.optim._chain import chain as chain

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._arithmetic import widest
+from jaxnn.optim._checks import check_params
 from jaxnn.optim._optimizer import Optimizer
 
 NonNegativeParamsState = optax.EmptyState
@@ -33,9 +34,7 @@ def keep_params_nonnegative() -> Optimizer:
         return NonNegativeParamsState()
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because it is they that are kept from going below 0; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
+        check_params(params, "it is they that are kept from going below 0")
 
         def kept(u, p):
             wide = widest(u, p)

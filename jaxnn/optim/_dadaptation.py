@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, root, widest
-from jaxnn.optim._inner_product import inner_product
-from jaxnn.optim._learning_rate import LearningRate
+from jaxnn.optim._arithmetic import average, cast_like, next_count, ratio, root, widest
+from jaxnn.optim._checks import check_decay, check_number, check_params, check_positive, check_real
+from jaxnn.optim._learning_rate import LearningRate, at
 from jaxnn.optim._moments import average_square
-from jaxnn.optim._parameter_free import check_params, check_positive, narrowest, rate_at, ratio, total
+from jaxnn.optim._norms import inner_product, total
+from jaxnn.optim._parameters import narrowest
 from jaxnn.typing import Array, Scalar
 
 
@@ -74,6 +75,7 @@ def dadapt_adamw(
     def update(updates, state, params=None, **extra):
         del extra
         check_params(params, "weights decay in proportion to themselves")
+        check_real(updates)
         t = next_count(state.count)
         wide = widest(state.estim_lr, *jax.tree.leaves(updates), *jax.tree.leaves(params))
         d, r = state.estim_lr.astype(wide), state.numerator_weighted.astype(wide)
@@ -81,7 +83,7 @@ def dadapt_adamw(
         c = root(beta2)
 
         started = t.astype(wide)
-        rate = d * rate_at(learning_rate, state.count, wide) * (root(1 - beta2**started) / (1 - beta1**started))
+        rate = d * jnp.asarray(at(learning_rate, state.count), wide) * (root(1 - beta2**started) / (1 - beta1**started))
         over = lambda a, v: ratio(a.astype(wide), root(v.astype(wide)) + epsilon)
         downhill = inner_product(updates, jax.tree.map(over, state.grad_sum, state.exp_avg_sq))
         scaled = jax.tree.map(lambda g: rate * g.astype(wide), updates)

@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_number, scaled, widest
+from jaxnn.optim._arithmetic import cast_like, ratio, root, scaled, widest
+from jaxnn.optim._checks import check_number, check_params
 from jaxnn.optim._combining import chain, identity
-from jaxnn.optim._global_norm import global_norm, length
-from jaxnn.optim._inner_product import inner_product
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._norms import global_norm, inner_product
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.optim._parameter_free import check_params, copied, difference, narrowest, ratio
+from jaxnn.optim._parameters import copied, difference, narrowest
 from jaxnn.optim._weight_decay import add_decayed_weights
 from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
 
@@ -32,7 +32,11 @@ def scale_by_dog(
     init_step: tuple[Literal["distance", "learning_rate", "heuristic"], Scalar], eps: Scalar = 1e-8
 ) -> Optimizer:
     """Multiply by r / sqrt(G + eps), see `dog`."""
-    kind, value = init_step
+    try:
+        kind, value = init_step
+    except (TypeError, ValueError):
+        raise ValueError("expected init_step to be a word and a number, such as ('distance', 0.1), because the word "
+                         f"says what the number is; got {init_step!r}") from None  # fmt: skip
     if kind not in ("distance", "learning_rate", "heuristic"):
         raise ValueError("expected init_step to begin with 'distance', 'learning_rate' or 'heuristic', because it says "
                          f"what the number is; got {kind!r}")  # fmt: skip
@@ -55,7 +59,7 @@ def scale_by_dog(
         wide = widest(distance, square, state.max_dist)
         r = jnp.maximum(state.max_dist.astype(wide), distance.astype(wide))
         G = state.sum_sq_norm_grads.astype(wide) + square.astype(wide)
-        rate = ratio(r, length(G + jnp.asarray(eps, wide)))
+        rate = ratio(r, root(G + jnp.asarray(eps, wide)))
         if kind == "learning_rate":
             rate = jnp.where(state.is_init_step, jnp.asarray(value, wide), rate)
         state = DoGState(jnp.zeros_like(state.is_init_step), state.init_params,
@@ -123,7 +127,7 @@ def scale_by_dowg(init_estim_sq_dist: Scalar | None = None, eps: Scalar = 1e-4) 
         wide = widest(distance, square, state.estim_sq_dist)
         r2 = jnp.maximum(state.estim_sq_dist.astype(wide), distance.astype(wide))
         G = r2 * square.astype(wide) + state.weighted_sq_norm_grads.astype(wide)
-        rate = ratio(r2, length(G) + jnp.asarray(eps, wide))
+        rate = ratio(r2, root(G) + jnp.asarray(eps, wide))
         dtype = state.estim_sq_dist.dtype
         return jax.tree.map(lambda g: scaled(rate, g), updates), DoWGState(
             state.init_params, G.astype(dtype), r2.astype(dtype)
@@ -221,7 +225,7 @@ def scale_by_distance_over_gradients(
 
         def scale(g, r, G):
             wide = widest(g, r, G)
-            rate = ratio(r.astype(wide), length(G[0].astype(wide) + jnp.asarray(eps, wide)))
+            rate = ratio(r.astype(wide), root(G[0].astype(wide) + jnp.asarray(eps, wide)))
             return scaled(jnp.asarray(global_scale, wide) * rate, g)
 
         r = jax.tree.map(farthest, state.max_dist, params, state.init_params)

@@ -8,12 +8,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, root, scaled
+from jaxnn.optim._arithmetic import average, cast_like, next_count, ratio, root, scaled
+from jaxnn.optim._checks import check_decay, check_number, check_params, check_real
 from jaxnn.optim._clipping import clip_by_block_rms
 from jaxnn.optim._combining import chain, identity
-from jaxnn.optim._leaf_size import leaf_norm, leaf_rms
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._momentum import ema
+from jaxnn.optim._norms import leaf_norm, leaf_rms
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._weight_decay import add_decayed_weights
 from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
@@ -88,6 +89,8 @@ def scale_by_factored_rms(
         return (second, longest) if x.shape[second] >= min_dim_size_to_factor else None
 
     def split(tree, like):
+        if not jax.tree.leaves(like):
+            return (like,) * 4
         return jax.tree.transpose(jax.tree.structure(like), jax.tree.structure((0, 0, 0, 0)), tree)
 
     def init(params):
@@ -104,6 +107,7 @@ def scale_by_factored_rms(
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         beta = decay_rate_fn(state.count - jnp.asarray(step_offset, jnp.int32), decay_rate)
 
         def step(g, v_row, v_col, v):
@@ -115,12 +119,12 @@ def scale_by_factored_rms(
                 v_row = average(v_row, square.mean(longest), beta)
                 v_col = average(v_col, square.mean(second), beta)
                 mean = v_row.mean(second - (second > longest), keepdims=True)
-                row = _over(root(v_row), root(mean))  # two roots: in float32 the derivative of one of 1e-30 is infinite
+                row = ratio(root(v_row), root(mean))  # two roots: in float32 the derivative of one of 1e-30 is infinite
                 divisor = jnp.expand_dims(row, longest) * jnp.expand_dims(root(v_col), second)
             else:
                 v = average(v, square, beta)
                 divisor = root(v)
-            return _over(x, divisor).astype(g.dtype), v_row, v_col, v
+            return ratio(x, divisor).astype(g.dtype), v_row, v_col, v
 
         direction, *kept = split(jax.tree.map(step, updates, state.v_row, state.v_col, state.v), updates)
         return direction, FactoredState(next_count(state.count), *cast_like(tuple(kept), tuple(state[1:])))
@@ -130,6 +134,9 @@ def scale_by_factored_rms(
 
 def scale_by_param_block_norm(min_scale: Scalar = 1e-3) -> Optimizer:
     """Multiply the direction of each leaf by the norm of its parameters, direction = max(|p|, min_scale) g.
+
+    Args:
+        min_scale: The least norm: parameters that begin at 0 would otherwise never leave it.
 
     Raises:
         ValueError: `min_scale` is a number below 0, or NaN; or `update` is called without parameters.
@@ -146,6 +153,9 @@ def scale_by_param_block_norm(min_scale: Scalar = 1e-3) -> Optimizer:
 
 def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> Optimizer:
     """Multiply the direction of each leaf by the root mean square of its parameters, max(rms(p), min_scale) g.
+
+    Args:
+        min_scale: The least root mean square: parameters that begin at 0 would otherwise never leave it.
 
     Raises:
         ValueError: `min_scale` is a number below 0, or NaN; or `update` is called without parameters.
@@ -219,11 +229,6 @@ def adafactor(
     )
 
 
-def _over(x: Array, divisor: Array) -> Array:
-    """Return x / divisor, 0 where the divisor is 0."""
-    return jnp.where(divisor == 0, 0, x / jnp.where(divisor == 0, 1, divisor))
-
-
 def _scale_by_size(size: Callable[[Array, Scalar], Array], min_scale: Scalar) -> Optimizer:
     check_number("it is the least size", min_scale=min_scale)
 
@@ -232,9 +237,7 @@ def _scale_by_size(size: Callable[[Array, Scalar], Array], min_scale: Scalar) ->
         return optax.EmptyState()
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because a step is as long as their size says; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
+        check_params(params, "a step is as long as their size says")
         return jax.tree.map(lambda g, p: scaled(size(p, min_scale), g), updates, params), state
 
     return optax.GradientTransformation(init, update)

@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from jaxnn.optim._adam import scale_by_adam
-from jaxnn.optim._arithmetic import check_number, next_count, scaled
+from jaxnn.optim._arithmetic import next_count, scaled
+from jaxnn.optim._checks import check_at_least_1, check_count, check_number, check_real, known_count
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._matrix_view import MatrixView, dimension_numbers, matrix_view
@@ -43,7 +45,7 @@ class GaLoreState(NamedTuple):
 
 
 def scale_by_galore(
-    rank: int = 128,
+    rank: int | np.integer = 128,
     update_proj_gap: Scalar = 200,
     scale: Scalar = 1.0,
     base_optimizer: Optimizer | None = None,
@@ -68,8 +70,8 @@ def scale_by_galore(
             to that.
 
     Raises:
-        ValueError: `rank` or `update_proj_gap` is not 1 or more, `scale` is a number below 0, or a parameter is not
-            the matrix that dimension numbers say.
+        ValueError: `rank` or `update_proj_gap` is a number below 1 or not whole, `rank` is a tracer, `scale` is a
+            number below 0, or a parameter is not the matrix that dimension numbers say.
 
     >>> t = scale_by_galore(rank=1, base_optimizer=optax.identity())
     >>> g = jnp.array([[3.0, 0.0], [0.0, 4.0]])
@@ -81,11 +83,9 @@ def scale_by_galore(
     """
     rule = scale_by_adam() if base_optimizer is None else base_optimizer
     check_number("it is the size of a step", scale=scale)
-    for name, number in (("rank", rank), ("update_proj_gap", update_proj_gap)):
-        if isinstance(number, int) and number < 1:
-            raise ValueError(f"expected {name} of 1 or more, because {_BECAUSE[name]}; got {number}")
-    if not isinstance(rank, int):
-        raise ValueError(f"expected rank to be an integer, because it is a shape; got {rank!r}")
+    check_count("it counts steps", update_proj_gap=update_proj_gap)
+    check_at_least_1("a matrix of rank 0 moves nothing", rank=rank)
+    rank = known_count("it is a shape", rank=rank)
 
     def view_of(x, numbers):
         view = matrix_view(x, *numbers)
@@ -116,6 +116,7 @@ def scale_by_galore(
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         begins = state.count % jnp.asarray(update_proj_gap, jnp.int32) == 0
 
         def chosen(g, view, P):
@@ -150,7 +151,7 @@ def scale_by_galore(
 
 def galore(
     learning_rate: LearningRate,
-    rank: int = 128,
+    rank: int | np.integer = 128,
     update_proj_gap: Scalar = 200,
     scale: Scalar = 1.0,
     base_optimizer: Optimizer | None = None,
@@ -188,9 +189,6 @@ def galore(
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )
-
-
-_BECAUSE = {"rank": "a matrix of rank 0 moves nothing", "update_proj_gap": "it counts steps"}
 
 
 def _matrix(g: Array, view: MatrixView) -> Array:

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_decay, check_number, root, scaled
-from jaxnn.optim._inner_product import inner_product, number_dtype
+from jaxnn.optim._arithmetic import cast_like, ratio, scaled
+from jaxnn.optim._checks import check_decay, check_number
+from jaxnn.optim._norms import global_norm, inner_product, number_dtype
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar
 
@@ -95,8 +96,7 @@ def multiplicative_hypergradient_descent(
 
     def adapted(lr: Array, g: Any, d: Any) -> Array:
         # The root of each, for the product of both squares leaves the range of float32 sooner.
-        norms = root(inner_product(g, g)) * root(inner_product(d, d))
-        cosine = jnp.where(norms > 0, inner_product(g, d) / jnp.where(norms > 0, norms, 1), 0).astype(lr.dtype)
+        cosine = ratio(inner_product(g, d), global_norm(g) * global_norm(d)).astype(lr.dtype)
         return lr * (1 + jnp.asarray(hyper_learning_rate, lr.dtype) * cosine)
 
     return _descent(direction, learning_rate, adapted)

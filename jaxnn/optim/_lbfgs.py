@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import next_count, root
+from jaxnn.optim._arithmetic import next_count, ratio, widest
+from jaxnn.optim._checks import check_params, known_count
 from jaxnn.optim._combining import chain, identity
-from jaxnn.optim._inner_product import inner_product, number_dtype
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._norms import global_norm, inner_product, number_dtype
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._zoom import scale_by_zoom_linesearch
 from jaxnn.typing import Array
@@ -40,7 +40,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Op
             its length. Otherwise gamma is 1.
 
     Raises:
-        ValueError: `memory_size` is below 1, or `update` is called without parameters.
+        ValueError: `memory_size` is below 1, not whole or not known, or `update` is called without parameters.
 
     A step after which y = 0 is left out, its weight is 0. Where s . y < 0, which no search that meets the conditions of
     Wolfe leaves behind, the direction need not be one of descent; optax does the same.
@@ -55,9 +55,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Op
     Source: Nocedal and Wright, "Numerical optimization" (2006), algorithms 7.4 and 7.5; Liu and Nocedal, "On the
     limited memory BFGS method for large scale optimization" (1989).
     """
-    seen = values(memory_size)
-    if seen is None or seen < 1:
-        raise ValueError(f"expected memory_size of 1 or more, because the last steps are remembered; got {memory_size}")
+    memory_size = known_count("the last steps are remembered", memory_size=memory_size)
 
     def init(params):
         zeros = lambda: jax.tree.map(jnp.zeros_like, params)
@@ -66,9 +64,7 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Op
         return ScaleByLBFGSState(jnp.zeros((), jnp.int32), zeros(), zeros(), rows(), rows(), weights)
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because steps are differences of them; got None: call update(updates, "
-                             "state, params)")  # fmt: skip
+        check_params(params, "steps are differences of them")
         k, first = state.count, state.count == 0
         g = jax.tree.map(lambda g, old: g.astype(old.dtype), updates, state.updates)
         # There is no step before the first one.
@@ -82,13 +78,12 @@ def scale_by_lbfgs(memory_size: int = 10, scale_init_precond: bool = True) -> Op
         memory = (
             put(state.diff_params_memory, s),
             put(state.diff_updates_memory, y),
-            put(state.weights_memory, _ratio(1, sy, 0)),
+            put(state.weights_memory, ratio(jnp.ones_like(sy), sy)),
         )
 
         gamma = jnp.ones((), sy.dtype)
         if scale_init_precond:
-            length = root(inner_product(g, g))
-            gamma = jnp.where(first, 1 / jnp.maximum(length, 1), _ratio(sy, yy, 1))
+            gamma = jnp.where(first, 1 / jnp.maximum(global_norm(g), 1), ratio(sy, yy, 1))
         oldest_to_newest = (k + jnp.arange(memory_size, dtype=k.dtype)) % memory_size
         direction = _times_inverse_hessian(updates, *memory, gamma, oldest_to_newest)
         new = ScaleByLBFGSState(next_count(k), jax.tree.map(jnp.asarray, params), g, *memory)
@@ -144,7 +139,6 @@ def lbfgs(
 
 def _times_inverse_hessian(g: Any, s: Any, y: Any, rho: Array, gamma: Array, oldest_to_newest: Array) -> Any:
     """Return H g: back through the memory q <- q - a y with a = rho s . q, then on through it q <- q + (a - b) s."""
-    dtype = rho.dtype
     row = lambda memory, i: jax.tree.map(lambda m: m[i], memory)
     plus = lambda q, factor, x: jax.tree.map(lambda q, x: q + factor.astype(q.dtype) * x.astype(q.dtype), q, x)
 
@@ -157,13 +151,7 @@ def _times_inverse_hessian(g: Any, s: Any, y: Any, rho: Array, gamma: Array, old
         b = rho[i] * inner_product(row(y, i), q)
         return plus(q, a - b, row(s, i)), None
 
-    q = jax.tree.map(lambda g: g.astype(dtype), g)
+    q = jax.tree.map(lambda g: g.astype(widest(g, rho)), g)
     q, a = jax.lax.scan(back, q, oldest_to_newest, reverse=True)
-    q = jax.tree.map(lambda q: gamma * q, q)
+    q = jax.tree.map(lambda q: gamma.astype(q.dtype) * q, q)
     return jax.lax.scan(forth, q, (oldest_to_newest, a))[0]
-
-
-def _ratio(x: Any, y: Array, otherwise: int) -> Array:
-    """Return x / y where y is not 0, guarded on both sides."""
-    there = y != 0
-    return jnp.where(there, x / jnp.where(there, y, 1), otherwise)

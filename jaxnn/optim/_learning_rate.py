@@ -1,16 +1,26 @@
 """The last link of most optimizers: a learning rate, which may be a number, a tracer or a schedule."""
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, next_count, scaled
+from jaxnn.optim._arithmetic import next_count, scaled
+from jaxnn.optim._checks import check_number
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, Schedule
 
 LearningRate: TypeAlias = Scalar | Schedule
+
+
+def at(f: Scalar | Schedule, count: Any) -> Any:
+    """Return a hyperparameter at a count of steps: what its schedule says, or what it always is.
+
+    >>> at(lambda count: 0.5**count, 2), at(0.1, 2)
+    (0.25, 0.1)
+    """
+    return f(count) if callable(f) else f
 
 
 class ScaleByScheduleState(NamedTuple):
@@ -48,12 +58,16 @@ def scale_by_learning_rate(learning_rate: Scalar | Schedule, *, flip_sign: bool 
         flip_sign: Whether to multiply by -1 too; to ascend, do not.
 
     Raises:
-        ValueError: `learning_rate` is a number below 0, or NaN. A tracer that is goes the other way, or makes all NaN.
+        ValueError: `learning_rate` is `None`, or a number below 0 or NaN. A tracer below 0 goes the other way, and one
+            that is NaN makes all NaN.
 
     >>> t = scale_by_learning_rate(0.5)
     >>> t.update(jnp.array(4.0), t.init(None))[0]
     Array(-2., dtype=float32)
     """
+    if learning_rate is None:
+        raise ValueError("expected learning_rate to be a number or a schedule, because without one updates would lead "
+                         "upwards; got None")  # fmt: skip
     check_number("it is the length of a step", learning_rate=learning_rate)
     sign = -1 if flip_sign else 1
     if callable(learning_rate):

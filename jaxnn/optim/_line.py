@@ -8,9 +8,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.errors import values
 from jaxnn.optim._arithmetic import scaled
-from jaxnn.typing import Array, Scalar
+from jaxnn.optim._norms import inner_product
+from jaxnn.typing import Array
 
 
 def along(params: Any, rate: Array, direction: Any) -> Any:
@@ -22,13 +22,13 @@ def along(params: Any, rate: Array, direction: Any) -> Any:
     return jax.tree.map(lambda p, d: p + scaled(rate, d).astype(p.dtype), params, direction)
 
 
-def chosen(condition: Array, x: Any, y: Any) -> Any:
-    """Return one of two trees.
+def slope(grad: Any, direction: Any) -> Array:
+    """Return the derivative of the function by the rate; JAX's gradient by complex numbers is conjugate.
 
-    >>> chosen(jnp.array(False), (jnp.array(1), jnp.array(2)), (jnp.array(3), jnp.array(4)))
-    (Array(3, dtype=int32, weak_type=True), Array(4, dtype=int32, weak_type=True))
+    >>> slope(jnp.array([1.0, 2.0]), jnp.array([3.0, -4.0])), slope(jnp.array(2.0j), jnp.array(3.0j))
+    (Array(-5., dtype=float32), Array(-6., dtype=float32))
     """
-    return jax.tree.map(lambda a, b: jnp.where(condition, a, b), x, y)
+    return inner_product(jax.tree.map(jnp.conj, grad), direction)
 
 
 def violation(error: Array) -> Array:
@@ -71,17 +71,3 @@ def check_given(**arguments: Any) -> None:
         if argument is None:
             raise ValueError(f"expected {name}, because a line search looks at a function; got None: call "
                              "update(updates, state, params, value=value, grad=grad, value_fn=value_fn)")  # fmt: skip
-
-
-def check_at_least_1(because: str, **numbers: Scalar) -> None:
-    """Raise an error for numbers that can be seen and are below 1, or NaN.
-
-    >>> check_at_least_1("a search needs a step", max_linesearch_steps=0)
-    Traceback (most recent call last):
-        ...
-    ValueError: expected max_linesearch_steps of 1 or more, because a search needs a step; got 0
-    """
-    for name, number in numbers.items():
-        seen = values(number)
-        if seen is not None and not (seen >= 1).all():
-            raise ValueError(f"expected {name} of 1 or more, because {because}; got {number}")

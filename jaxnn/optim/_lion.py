@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count
+from jaxnn.optim._arithmetic import average, cast_like, next_count
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer

@@ -5,10 +5,10 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from optax import with_extra_args_support
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import check_number, widest
-from jaxnn.optim._combining import with_extra_args_support
+from jaxnn.optim._arithmetic import widest
+from jaxnn.optim._checks import check_count, check_part
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar
 
@@ -54,8 +54,8 @@ def lookahead(
         reset_state: Whether the fast optimizer begins anew after every k-th step; the paper keeps its state.
 
     Raises:
-        ValueError: `sync_period` is a number below 1, `slow_step_size` one below 0 or NaN, or `update` is called
-            without such a pair.
+        ValueError: `sync_period` is a number below 1 or not whole, `slow_step_size` one that is not from 0 to 1, or
+            `update` is called without such a pair.
 
     >>> from jaxnn.optim import apply_updates, sgd
     >>> optimizer, params = lookahead(sgd(0.5), 2, 0.5), LookaheadParams.init_synced(jnp.array(8.0))
@@ -69,10 +69,8 @@ def lookahead(
 
     Source: Zhang, Lucas, Hinton and Ba, "Lookahead optimizer: k steps forward, 1 step back" (2019), algorithm 1.
     """
-    seen = values(sync_period)
-    if seen is not None and not (seen >= 1).all():
-        raise ValueError(f"expected sync_period of 1 or more, because it counts steps; got {sync_period}")
-    check_number("it is the part of a way that is gone", slow_step_size=slow_step_size)
+    check_count("it counts steps", sync_period=sync_period)
+    check_part("it is the part of a way that is gone", slow_step_size=slow_step_size)
     fast_optimizer = with_extra_args_support(fast_optimizer)
 
     def init(params):

@@ -1,17 +1,24 @@
 """Running means in half of the memory: kept in bfloat16, rounded up or down by chance."""
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
+from jax.tree_util import GetAttrKey
 from optax import with_extra_args_support
 
 from jaxnn.optim._arithmetic import next_count
+from jaxnn.optim._key import KeyOrSeed, check_key, key_of
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Key
+
+MEANS = {"trace", "ema", "mu", "nu", "nu_max", "exp_avg", "exp_avg_sq", "e_g", "e_x", "m1", "m2", "v_row", "v_col"}
+"""What states of ours and of optax call running means and velocities. Sums, and copies of parameters, are none: what is
+rounded by chance in them, parameters would follow."""
 
 
 class LowMemoryState(NamedTuple):
@@ -19,20 +26,24 @@ class LowMemoryState(NamedTuple):
 
     count: Array  # pyright: ignore[reportIncompatibleMethodOverride] - steps taken, shape (), int32
     key: Key  # the root of the chance
-    inner: Any  # that of the optimizer, with float32 arrays as bfloat16
+    inner: Any  # that of the optimizer, with running means in bfloat16
 
 
-def low_memory(optimizer: Optimizer, key: Key | int = 0) -> Optimizer:
-    """Keep what an optimizer has for each parameter in bfloat16, a half of float32, rounded by `stochastic_round`.
+def low_memory(optimizer: Optimizer, key: KeyOrSeed = 0) -> Optimizer:
+    """Keep the running means of an optimizer in bfloat16, a half of float32, rounded by `stochastic_round`.
 
-    Each step computes with the state in float32, and rounds what it keeps. bfloat16 has 8 bits: a running square with
-    a decay of 0.999 moves by less than a thousandth of itself, which to the nearest is nothing, so that it stands
-    still; rounded by chance it moves by as much as it should on average. What is there once, such as a count or a
-    learning rate, and what is not float32 is kept as it is; so are the parameters.
+    They are found by their names in the state, such as `mu`, `nu` and `trace`: those of `adam`, `momentum`, `rmsprop`,
+    `lion`, `amsgrad`, `adafactor` and their like. Each step computes in float32, and rounds what it keeps. bfloat16 has
+    8 bits: a running square with a decay of 0.999 moves by less than a thousandth of itself, which to the nearest is
+    nothing, so that it stands still; rounded by chance it moves by as much as it should on average. Sums, copies of
+    parameters, what there is one of, such as a learning rate, and what is not float32 are kept as they are.
 
     Args:
         optimizer: One of ours or of optax.
         key: Of the chance, or a number that seeds one. Members of a sweep may share it.
+
+    Raises:
+        TypeError: `key` is neither a key nor an integer.
 
     >>> import jaxnn as nn
     >>> optimizer, p = low_memory(nn.adam(0.1)), jnp.ones(3)
@@ -42,22 +53,23 @@ def low_memory(optimizer: Optimizer, key: Key | int = 0) -> Optimizer:
 
     Source: Gupta et al., "Deep learning with limited numerical precision" (2015), for rounding by chance.
     """
+    check_key(key)
     inner = with_extra_args_support(optimizer)
 
     def init(params):
-        root = jax.random.key(key) if isinstance(key, int) else key
         # Zeros and ones are exact; what else begins there is rounded as well as it can be, to the nearest.
-        kept = jax.tree.map(lambda a: a.astype(jnp.bfloat16) if _halved(a) else a, inner.init(params))
-        return LowMemoryState(jnp.zeros((), jnp.int32), root, kept)
+        kept = _map_means(lambda a: a.astype(jnp.bfloat16), inner.init(params))
+        return LowMemoryState(jnp.zeros((), jnp.int32), key_of(key), kept)
 
     def update(updates, state, params=None, **extra):
         like = jax.eval_shape(inner.init, updates if params is None else params)
-        wide = jax.tree.map(lambda a, b: a.astype(b.dtype) if _halved(b) else a, state.inner, like)
+        wide = jax.tree.map(lambda a, b: a.astype(b.dtype) if a.dtype != b.dtype else a, state.inner, like)
         updates, new = inner.update(updates, wide, params, **extra)
-        leaves, structure = jax.tree.flatten(new)
-        seeds = jax.random.bits(jax.random.fold_in(state.key, state.count), (len(leaves),), jnp.uint32)
-        kept = [_rounded(a, seeds[i]) if _halved(a) else a for i, a in enumerate(leaves)]
-        return updates, LowMemoryState(next_count(state.count), state.key, jax.tree.unflatten(structure, kept))
+        seeds = iter(
+            jax.random.bits(jax.random.fold_in(state.key, state.count), (len(jax.tree.leaves(new)),), jnp.uint32)
+        )
+        kept = _map_means(lambda a: _rounded(a, next(seeds)), new)
+        return updates, LowMemoryState(next_count(state.count), state.key, kept)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -108,5 +120,9 @@ def _chance(seed: Array, shape: tuple[int, ...]) -> Array:
     return x >> 16
 
 
-def _halved(a: Any) -> bool:
-    return a.dtype == jnp.float32 and a.ndim > 0
+def _map_means(function: Callable[[Array], Array], state: Any) -> Any:
+    def of_leaf(path, leaf):
+        names = {key.name for key in path if isinstance(key, GetAttrKey)}
+        return function(leaf) if names & MEANS and leaf.dtype == jnp.float32 and leaf.ndim > 0 else leaf
+
+    return jax.tree_util.tree_map_with_path(of_leaf, state)

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import cast_like, check_decay, check_number, next_count, widest
+from jaxnn.optim._arithmetic import cast_like, next_count, widest
+from jaxnn.optim._checks import check_decay, check_number, check_params, check_real
 from jaxnn.optim._combining import chain
-from jaxnn.optim._learning_rate import LearningRate
+from jaxnn.optim._learning_rate import LearningRate, at
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._weight_decay import add_decayed_weights
 from jaxnn.typing import Array, Scalar
@@ -35,7 +36,8 @@ def scale_by_madgrad(learning_rate: LearningRate, momentum: Scalar = 0.9, eps: S
         learning_rate: A number, a tracer or a schedule. It stands in both sums: with eps of 0, a constant one moves z
             away from p_0 in proportion to learning_rate^(2/3).
         momentum: How much of p stays: 0 is to move to z at once.
-        eps: Added to the learning rate and to the cube root, as in the authors' own code.
+        eps: Added to the learning rate and to the cube root, as in the authors' own code. With 0, gradients that were
+            always 0 give NaN.
 
     Raises:
         ValueError: `learning_rate` or `eps` is a number below 0, `momentum` one that is not from 0 to below 1, or
@@ -57,10 +59,9 @@ def scale_by_madgrad(learning_rate: LearningRate, momentum: Scalar = 0.9, eps: S
         return MadgradState(jnp.zeros((), jnp.int32), G, s, jax.tree.map(jnp.array, params))  # p_0 copied
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because it moves them to where the sum of gradients leads; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
-        rate = learning_rate(state.count) if callable(learning_rate) else learning_rate
+        check_params(params, "it moves them to where the sum of gradients leads")
+        check_real(updates)
+        rate = at(learning_rate, state.count)
 
         def weighted(total, g, power):
             wide = widest(total, g)
@@ -94,7 +95,7 @@ def madgrad(
         learning_rate: A number, a tracer or a schedule.
         momentum: How much of p stays at each step.
         weight_decay: weight_decay p is added to the gradient, so that this is L2.
-        eps: Added to the learning rate and to the cube root.
+        eps: Added to the learning rate and to the cube root. With 0, gradients that were always 0 give NaN.
 
     Raises:
         ValueError: `momentum` is a number that is not from 0 to below 1, another argument one below 0, or `update` is

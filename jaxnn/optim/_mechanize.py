@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, next_count, root, widest
-from jaxnn.optim._global_norm import global_norm
-from jaxnn.optim._inner_product import inner_product
+from jaxnn.optim._arithmetic import next_count, ratio, root, widest
+from jaxnn.optim._checks import check_number, check_params, check_positive, check_real
+from jaxnn.optim._norms import global_norm, inner_product
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.optim._parameter_free import check_params, check_positive, copied, narrowest, ratio
+from jaxnn.optim._parameters import copied, narrowest
 from jaxnn.typing import Array, Scalar
 
 
@@ -74,6 +74,7 @@ def mechanize(
 
     def update(updates, state, params=None, **extra):
         check_params(params, "the way from the first ones is measured")
+        check_real(updates)
         u, base_state = base.update(updates, state.base_optimizer_state, params, **extra)
         wide = widest(state.s, *jax.tree.leaves(updates), *jax.tree.leaves(params))
         r, m, v, s = (a.astype(wide) for a in (state.r, state.m, state.v, state.s))

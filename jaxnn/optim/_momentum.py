@@ -7,16 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import (
-    average,
-    cast_like,
-    check_decay,
-    check_number,
-    corrected,
-    next_count,
-    scaled,
-    widest,
-)
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, scaled, widest
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain, identity
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -145,8 +137,12 @@ def momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     The other form in circulation, v <- decay v + (1 - decay) g, is `averaged_momentum`, and takes the same path at a
     learning rate larger by 1 / (1 - decay).
 
+    Args:
+        learning_rate: A number, a tracer or a schedule.
+        decay: Of the velocity, beta in much of the literature.
+
     Raises:
-        ValueError: `decay` is a number that is not from 0 to below 1.
+        ValueError: `learning_rate` is a number below 0, or `decay` one that is not from 0 to below 1.
 
     >>> momentum(0.1).init(0.0)
     (TraceState(trace=Array(0., dtype=float32, weak_type=True)), EmptyState())
@@ -163,8 +159,12 @@ def averaged_momentum(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optim
     With a constant decay it takes the path of `momentum`, the heavy ball, at a learning rate of
     learning_rate (1 - decay). Nothing is corrected for the start of m from 0: the first steps are short.
 
+    Args:
+        learning_rate: A number, a tracer or a schedule.
+        decay: Of the running mean.
+
     Raises:
-        ValueError: `decay` is a number that is not from 0 to below 1.
+        ValueError: `learning_rate` is a number below 0, or `decay` one that is not from 0 to below 1.
 
     >>> optimizer, x = averaged_momentum(0.1, decay=0.75), jnp.array(2.0)
     >>> optimizer.update(2 * x, optimizer.init(x), x)[0]
@@ -181,8 +181,12 @@ def nesterov(learning_rate: LearningRate, decay: Scalar = 0.9) -> Optimizer:
     The parameters here are those ahead, theta - learning_rate decay v, at which the textbook form takes
     its gradient.
 
+    Args:
+        learning_rate: A number, a tracer or a schedule.
+        decay: Of the velocity.
+
     Raises:
-        ValueError: `decay` is a number that is not from 0 to below 1.
+        ValueError: `learning_rate` is a number below 0, or `decay` one that is not from 0 to below 1.
 
     >>> nesterov(0.1).init(0.0)
     (TraceState(trace=Array(0., dtype=float32, weak_type=True)), EmptyState())

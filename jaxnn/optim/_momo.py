@@ -4,15 +4,14 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, root, widest
-from jaxnn.optim._inner_product import inner_product
-from jaxnn.optim._learning_rate import LearningRate
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, ratio, root, widest
+from jaxnn.optim._checks import check_decay, check_not_nan, check_number, check_params, check_real
+from jaxnn.optim._learning_rate import LearningRate, at
 from jaxnn.optim._moments import average_square
-from jaxnn.optim._parameter_free import check_params, narrowest, rate_at, ratio
+from jaxnn.optim._norms import inner_product
+from jaxnn.optim._parameters import narrowest
 from jaxnn.typing import Array, Scalar
 
 
@@ -70,13 +69,14 @@ def momo(
     def update(updates, state, params=None, *, value=None, **extra):
         del extra
         _check_given(params, value)
+        check_real(updates)
         wide = widest(state.lb, *jax.tree.leaves(updates), *jax.tree.leaves(params))
         b = jnp.where(state.count == 0, 0, jnp.asarray(beta, wide))
         m = jax.tree.map(lambda m, g: average(m, g, b), state.exp_avg, updates)
         f = average(state.barf, jnp.asarray(value, wide), b)
         gamma = average(state.gamma, inner_product(updates, params), b)
 
-        rate = rate_at(learning_rate, state.count, wide)
+        rate = jnp.asarray(at(learning_rate, state.count), wide)
         product, square = inner_product(m, params), inner_product(m, m)
         model = _Model(f, gamma, product, square, rate, jnp.asarray(weight_decay, wide))
         lb, floor = state.lb.astype(wide), jnp.asarray(lower_bound, wide)
@@ -153,6 +153,7 @@ def momo_adam(
     def update(updates, state, params=None, *, value=None, **extra):
         del extra
         _check_given(params, value)
+        check_real(updates)
         t = next_count(state.count)
         wide = widest(state.lb, *jax.tree.leaves(updates), *jax.tree.leaves(params))
         m = jax.tree.map(lambda m, g: average(m, g, b1), state.exp_avg, updates)
@@ -166,7 +167,7 @@ def momo_adam(
 
         direction = jax.tree.map(over, m, v)
         c = 1 - jnp.asarray(b1, wide) ** t.astype(wide)
-        rate = rate_at(learning_rate, state.count, wide)
+        rate = jnp.asarray(at(learning_rate, state.count), wide)
         product, square = inner_product(m, params), inner_product(m, direction)
         model = _Model(f, gamma, product, square, rate, jnp.asarray(weight_decay, wide))
         lb, floor = state.lb.astype(wide), jnp.asarray(lower_bound, wide)
@@ -218,9 +219,7 @@ class _Model(NamedTuple):
 
 
 def _check(learning_rate: LearningRate, weight_decay: Scalar, lower_bound: Scalar) -> None:
-    seen = values(lower_bound)
-    if seen is not None and np.isnan(seen).any():
-        raise ValueError(f"expected lower_bound to be a number, because steps aim at it; got {lower_bound}")
+    check_not_nan("steps aim at it", lower_bound=lower_bound)
     check_number("it is the length of a step", learning_rate=learning_rate)
     check_number("weights fade and do not grow", weight_decay=weight_decay)
 

@@ -9,9 +9,10 @@ import optax
 from optax import skip_large_updates as skip_large_updates
 from optax import skip_not_finite as skip_not_finite
 
-from jaxnn.errors import values
 from jaxnn.optim._arithmetic import cast_like, next_count, widest
+from jaxnn.optim._checks import check_count
 from jaxnn.optim._combining import with_extra_args_support
+from jaxnn.optim._learning_rate import at
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, Schedule
 
@@ -48,7 +49,7 @@ class MultiSteps(optax.GradientTransformationExtraArgs):
         accumulator_dtype: Of the gradients gathered.
 
     Raises:
-        ValueError: `every_k_schedule` is a number below 1, or the function that skips says no bool.
+        ValueError: `every_k_schedule` is a number below 1 or not whole, or the function that skips says no bool.
 
     >>> from jaxnn.optim import sgd
     >>> optimizer, p = MultiSteps(sgd(0.5), 2), jnp.array([0.0])
@@ -69,9 +70,7 @@ class MultiSteps(optax.GradientTransformationExtraArgs):
         accumulator_dtype: Any = jnp.float32,
     ) -> "MultiSteps":
         """Put the optimizer within one that gathers."""
-        seen = values(every_k_schedule)
-        if seen is not None and not (seen >= 1).all():
-            raise ValueError(f"expected every_k_schedule of 1 or more, because it counts steps; got {every_k_schedule}")
+        check_count("it counts steps", every_k_schedule=every_k_schedule)
         inner = with_extra_args_support(opt)
         skips = should_skip_update_fn or (lambda grads, step, params: (jnp.array(False), ()))
 
@@ -83,10 +82,11 @@ class MultiSteps(optax.GradientTransformationExtraArgs):
 
         def update(updates, state, params=None, **extra):
             skip, said = skips(updates, state.gradient_step, params)
+            skip = jnp.asarray(skip)
             if (skip.shape, skip.dtype) != ((), jnp.bool_):
                 raise ValueError("expected should_skip_update_fn to return a bool of shape (), because gradients are "
                                  f"left out or not; got {skip.dtype} of shape {skip.shape}")  # fmt: skip
-            k = every_k_schedule(state.gradient_step) if callable(every_k_schedule) else every_k_schedule
+            k = at(every_k_schedule, state.gradient_step)
             n = state.mini_step + 1
 
             def gather(g, a):

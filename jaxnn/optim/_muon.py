@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adam import adamw
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, root, scaled
+from jaxnn.optim._arithmetic import average, cast_like, next_count, root, scaled
+from jaxnn.optim._checks import check_decay, check_number, check_real, known_count
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._matrix_view import dimension_numbers, matrix_view
@@ -76,7 +77,8 @@ def scale_by_muon(
 
     Args:
         ns_coeffs: (a, b, c), or one such triple for each iteration. Numbers or tracers.
-        ns_steps: How often to iterate with one triple. Of several each is one iteration, and there may be no more.
+        ns_steps: How often to iterate with one triple, an integer from 1. Of several each is one iteration, and there
+            may be no more.
         beta: Decay of m.
         eps: Added to the norm. "aol" and "schatten" have 1e-8 of their own.
         mu_dtype: Dtype of m; that of the parameters if `None`.
@@ -105,6 +107,7 @@ def scale_by_muon(
     shape = jnp.shape(jnp.asarray(ns_coeffs))
     if shape[-1:] != (3,) or len(shape) > 2:
         raise ValueError(f"expected ns_coeffs of shape (3,) or (n, 3), because each iteration has three; got {shape}")
+    ns_steps = known_count("without a step nothing is made orthogonal", ns_steps=ns_steps)
     if len(shape) == 2 and shape[0] > ns_steps:
         raise ValueError(
             f"expected ns_steps of {shape[0]} or more, because there are so many ns_coeffs; got {ns_steps}"
@@ -119,6 +122,7 @@ def scale_by_muon(
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         t = next_count(state.count)
         mu = jax.tree.map(lambda m, g: average(m, g, beta), state.mu, updates)
         triples = state.ns_coeffs if state.ns_coeffs.ndim == 2 else [state.ns_coeffs] * ns_steps

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, next_count, root
+from jaxnn.optim._arithmetic import next_count, root
+from jaxnn.optim._checks import check_number
 from jaxnn.optim._combining import chain
+from jaxnn.optim._key import KeyOrSeed, check_key, key_of
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, accumulator_dtype
@@ -20,7 +22,7 @@ class AddNoiseState(NamedTuple):
     rng_key: Array  # for the next step, a typed key of shape ()
 
 
-def add_noise(eta: Scalar, gamma: Scalar, key: Array | int | None = None, *, seed: int | None = None) -> Optimizer:
+def add_noise(eta: Scalar, gamma: Scalar, key: KeyOrSeed | None = None, *, seed: int | None = None) -> Optimizer:
     """Add normal noise whose variance fades, direction = g + z, z from N(0, eta / t^gamma), t from 1.
 
     The numbers are those that optax draws from the same key.
@@ -34,6 +36,7 @@ def add_noise(eta: Scalar, gamma: Scalar, key: Array | int | None = None, *, see
 
     Raises:
         ValueError: `eta` or `gamma` is a number below 0, or NaN; or both `key` and `seed` are given.
+        TypeError: `key` or `seed` is neither a key nor an integer.
 
     >>> t = add_noise(eta=1.0, gamma=0.5, key=0)
     >>> z, _ = t.update(jnp.zeros(10000), t.init(None))
@@ -47,15 +50,12 @@ def add_noise(eta: Scalar, gamma: Scalar, key: Array | int | None = None, *, see
     if key is not None and seed is not None:
         raise ValueError(f"expected key or seed, because they are two names of one argument; got key={key} and "
                          f"seed={seed}")  # fmt: skip
-    given = seed if key is None else key
+    given = next((given for given in (key, seed) if given is not None), 0)
+    check_key(given)
 
     def init(params):
         del params
-        if isinstance(given, jax.Array) and jnp.issubdtype(given.dtype, jax.dtypes.prng_key):
-            rng_key = jnp.copy(given)  # for the caller's key must outlive a state that is donated
-        else:
-            rng_key = jax.random.key(0 if given is None else given)
-        return AddNoiseState(jnp.zeros((), jnp.int32), rng_key)
+        return AddNoiseState(jnp.zeros((), jnp.int32), key_of(given))
 
     def update(updates, state, params=None):
         del params
@@ -78,7 +78,7 @@ def noisy_sgd(
     learning_rate: LearningRate,
     eta: Scalar = 0.01,
     gamma: Scalar = 0.55,
-    key: Array | int | None = None,
+    key: KeyOrSeed | None = None,
     *,
     seed: int | None = None,
 ) -> Optimizer:

@@ -6,12 +6,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, next_count, widest
+from jaxnn.optim._checks import check_decay, check_number, check_params
 from jaxnn.optim._combining import chain
-from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._learning_rate import LearningRate, at, scale_by_learning_rate
 from jaxnn.optim._moments import over_root
+from jaxnn.optim._norms import inner_product
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.typing import Array, Scalar, Schedule, accumulator_dtype
+from jaxnn.typing import Array, Scalar, Schedule
 
 
 class ScaleByNovogradState(NamedTuple):
@@ -66,13 +68,11 @@ def scale_by_novograd(
         return ScaleByNovogradState(jnp.zeros((), jnp.int32), mu, nu)
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because weights decay in proportion to themselves; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
-        decay = weight_decay(state.count) if callable(weight_decay) else weight_decay
+        check_params(params, "weights decay in proportion to themselves")
+        decay = at(weight_decay, state.count)
 
         def squared_norm(v, g):
-            square = (g.astype(accumulator_dtype(g.dtype)) ** 2).sum()  # not the square of a norm, whose derivative
+            square = inner_product(g, g)  # not the square of a norm, whose derivative
             v = v.astype(widest(v, square))  # at 0 is NaN
             return jnp.where(state.count == 0, square.astype(v.dtype), average(v, square, b2))
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adam import scale_by_adam
-from jaxnn.optim._arithmetic import cast_like, check_number, widest
+from jaxnn.optim._arithmetic import cast_like, widest
+from jaxnn.optim._checks import check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer

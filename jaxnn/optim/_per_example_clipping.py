@@ -10,9 +10,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxnn.optim._arithmetic import check_number
+from jaxnn.optim._arithmetic import floating
+from jaxnn.optim._checks import check_number
 from jaxnn.optim._clipping import shrinking
-from jaxnn.optim._global_norm import global_norm
+from jaxnn.optim._norms import global_norm
 from jaxnn.typing import Array, Scalar, accumulator_dtype
 
 
@@ -63,7 +64,7 @@ def per_example_layer_norm_clip(grads: Any, global_l2_norm_clip: Scalar, uniform
     _check_examples(grads)
     leaves, structure = jax.tree.flatten(grads)
     sizes = [1 if uniform else math.prod(g.shape[1:]) for g in leaves]
-    bounds = [global_l2_norm_clip * (size / max(sum(sizes), 1)) ** 0.5 for size in sizes]
+    bounds = [floating(global_l2_norm_clip) * (size / max(sum(sizes), 1)) ** 0.5 for size in sizes]
     clipped = [per_example_global_norm_clip(g, bound) for g, bound in zip(leaves, bounds, strict=True)]
     sums, counts = ([pair[i] for pair in clipped] for i in (0, 1))
     return jax.tree.unflatten(structure, sums), jax.tree.unflatten(structure, counts)

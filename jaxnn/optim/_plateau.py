@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import check_number, scaled
+from jaxnn.optim._arithmetic import scaled
+from jaxnn.optim._checks import check_count, check_number, check_range
 from jaxnn.typing import Array, Scalar
 
 
@@ -57,7 +57,7 @@ def reduce_on_plateau(
         mode: Whether less is better or more.
 
     Raises:
-        ValueError: `factor` is not between 0 and 1; `patience` or `accumulation_size` is not at least 1; `rtol`,
+        ValueError: `factor` is not between 0 and 1; `patience` or `accumulation_size` is no count from 1; `rtol`,
             `atol`, `cooldown` or `min_scale` is negative; `mode` is another one.
         TypeError: `update` is called without `value`.
 
@@ -73,9 +73,8 @@ def reduce_on_plateau(
 
     The names are optax's, of `optax.contrib`, but for `mode`.
     """
-    _check(factor, patience, accumulation_size, mode)
-    check_number("a tolerance, a count and a scale have no sign", rtol=rtol, atol=atol, cooldown=cooldown,
-                 min_scale=min_scale)  # fmt: skip
+    _check(factor, patience, cooldown, accumulation_size, mode)
+    check_number("a tolerance and a scale have no sign", rtol=rtol, atol=atol, min_scale=min_scale)
     sign = 1 if mode == "min" else -1
 
     def init(params: Any) -> ReduceLROnPlateauState:
@@ -125,13 +124,9 @@ def reduce_on_plateau(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _check(factor: Scalar, patience: Scalar, accumulation_size: Scalar, mode: str) -> None:
-    seen = values(factor)
-    if seen is not None and not ((seen > 0) & (seen < 1)).all():
-        raise ValueError(f"expected factor between 0 and 1, because the rate falls; got {factor}")
-    for name, number in (("patience", patience), ("accumulation_size", accumulation_size)):
-        seen = values(number)
-        if seen is not None and not (seen >= 1).all():
-            raise ValueError(f"expected {name} of 1 or more, because it counts values; got {number}")
+def _check(factor: Scalar, patience: Scalar, cooldown: Scalar, accumulation_size: Scalar, mode: str) -> None:
+    check_range("between 0 and 1", lambda x: (x > 0) & (x < 1), "the rate falls", factor=factor)
+    check_count("it counts values", patience=patience, accumulation_size=accumulation_size)
+    check_count("it counts values", 0, cooldown=cooldown)
     if mode not in ("min", "max"):
         raise ValueError(f"expected mode to be 'min' or 'max', because one of them is better; got {mode!r}")

@@ -6,12 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import check_number, scaled
+from jaxnn.optim._arithmetic import scaled
+from jaxnn.optim._checks import check_not_nan, check_number
 from jaxnn.optim._combining import chain
-from jaxnn.optim._global_norm import global_norm
 from jaxnn.optim._learning_rate import LearningRate
 from jaxnn.optim._momentum import sgd
+from jaxnn.optim._norms import inner_product
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Scalar
 
@@ -44,9 +44,7 @@ def scale_by_polyak(
     """
     check_number("it is the length of a step", max_learning_rate=max_learning_rate)
     check_number("it keeps a divisor from 0", eps=eps)
-    least = values(f_min)
-    if least is not None and (least != least).any():
-        raise ValueError(f"expected f_min to be a number, because values are compared with it; got {f_min}")
+    check_not_nan("values are compared with it", f_min=f_min)
     if variant not in ("sps", "sps+"):
         raise ValueError(f"expected variant 'sps' or 'sps+', because there are no others; got {variant!r}")
 
@@ -59,13 +57,13 @@ def scale_by_polyak(
         if value is None:
             raise ValueError("expected value, because a step is as long as the loss is high; got None: "
                              "call update(updates, state, params, value=loss)")  # fmt: skip
-        square = jnp.square(global_norm(updates))
+        square = inner_product(updates, updates)
         wide = square.dtype
         gap = jnp.asarray(value).astype(wide) - jnp.asarray(f_min, wide)
         if variant == "sps+":
             gap = jnp.maximum(gap, 0)
         divisor = square + jnp.asarray(eps, wide)
-        moves = divisor > jnp.finfo(float).eps
+        moves = ~(divisor <= jnp.finfo(float).eps)  # NaN stays
         eta = jnp.minimum(gap / jnp.where(moves, divisor, 1), jnp.asarray(max_learning_rate, wide))
         return jax.tree.map(lambda g: scaled(jnp.where(moves, eta, 0), g), updates), state
 

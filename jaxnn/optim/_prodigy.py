@@ -6,20 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, next_count, root, widest
-from jaxnn.optim._inner_product import inner_product
-from jaxnn.optim._learning_rate import LearningRate
+from jaxnn.optim._arithmetic import average, cast_like, next_count, ratio, root, widest
+from jaxnn.optim._checks import check_decay, check_number, check_params, check_positive, check_real
+from jaxnn.optim._learning_rate import LearningRate, at
 from jaxnn.optim._moments import average_square
-from jaxnn.optim._parameter_free import (
-    check_params,
-    check_positive,
-    copied,
-    difference,
-    narrowest,
-    rate_at,
-    ratio,
-    total,
-)
+from jaxnn.optim._norms import inner_product, total
+from jaxnn.optim._parameters import copied, difference, narrowest
 from jaxnn.typing import Array, Scalar
 
 
@@ -76,7 +68,10 @@ def prodigy(
 
     Source: Mishchenko and Defazio, "Prodigy: an expeditiously adaptive parameter-free learner" (2023).
     """
-    b1, b2 = betas
+    try:
+        b1, b2 = betas
+    except (TypeError, ValueError):
+        raise ValueError(f"expected betas to be two numbers, because there are two means; got {betas!r}") from None
     check_decay("a mean must forget", b1=b1, b2=b2, beta3=beta3)
     check_positive("estimates grow from it", estim_lr0=estim_lr0)
     check_number("it is a factor of the length of steps", learning_rate=learning_rate, estim_lr_coef=estim_lr_coef)
@@ -92,6 +87,7 @@ def prodigy(
     def update(updates, state, params=None, **extra):
         del extra
         check_params(params, "the distance from the first ones is estimated")
+        check_real(updates)
         t = next_count(state.count)
         downhill = inner_product(updates, difference(state.params0, params))
         wide = widest(state.estim_lr, downhill)
@@ -100,7 +96,7 @@ def prodigy(
         b3 = root(beta2) if beta3 is None else jnp.asarray(beta3, wide)
 
         started = t.astype(wide)
-        rate = d * rate_at(learning_rate, state.count, wide) * (root(1 - beta2**started) / (1 - beta1**started))
+        rate = d * jnp.asarray(at(learning_rate, state.count), wide) * (root(1 - beta2**started) / (1 - beta1**started))
         scaled = jax.tree.map(lambda g: d * g.astype(wide), updates)
         m = jax.tree.map(lambda m, dg: average(m, dg, b1), state.exp_avg, scaled)
         v = jax.tree.map(lambda v, dg: average_square(v, dg, b2), state.exp_avg_sq, scaled)

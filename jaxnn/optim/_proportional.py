@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number
+from jaxnn.optim._checks import check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -33,8 +33,8 @@ def scale_by_magnitude(max_factor: Scalar | None = None) -> Optimizer:
         def direction(g):
             wide = g.astype(accumulator_dtype(g.dtype))
             size = jnp.abs(wide)
-            factor = size if max_factor is None else jnp.minimum(size, jnp.asarray(max_factor, wide.dtype))
-            return (factor * wide).astype(g.dtype)
+            factor = size if max_factor is None else jnp.minimum(size, jnp.asarray(max_factor, size.dtype))
+            return (factor.astype(wide.dtype) * wide).astype(g.dtype)
 
         return jax.tree.map(direction, updates), state
 

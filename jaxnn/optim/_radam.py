@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
 from jaxnn.optim._adam import ScaleByAdamState
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, root
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, root
+from jaxnn.optim._checks import check_decay, check_number, check_range
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import average_square, mean_ahead, over_root
+from jaxnn.optim._norms import number_dtype
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, accumulator_dtype
 
@@ -54,10 +55,7 @@ def scale_by_radam(
     """
     check_decay("a mean must forget", b1=b1, b2=b2)
     check_number("it keeps a divisor from 0", eps=eps, eps_root=eps_root)
-    seen = values(threshold)
-    if seen is not None and not (seen >= 4).all():
-        raise ValueError(f"expected threshold of 4 or more, because of so few gradients no variance is known; "
-                         f"got {threshold}")  # fmt: skip
+    check_range("of 4 or more", lambda x: x >= 4, "of so few gradients no variance is known", threshold=threshold)
 
     def init(params):
         mu, nu = (jax.tree.map(jnp.zeros_like, params) for _ in range(2))
@@ -70,10 +68,11 @@ def scale_by_radam(
         def direction(m, v, g):
             wide = accumulator_dtype(g.dtype)
             m, v = m.astype(wide), v.astype(wide)
-            rho, rho_inf = _gradients_seen(jnp.asarray(b2, wide), t.astype(wide))
-            rectified = rho >= jnp.asarray(threshold, wide)
+            real = number_dtype(m)
+            rho, rho_inf = _gradients_seen(jnp.asarray(b2, real), t.astype(real))
+            rectified = rho >= jnp.asarray(threshold, real)
             limit = jnp.where(rectified, (rho_inf - 4) * (rho_inf - 2) * rho, 1)
-            r = root((rho - 4) * (rho - 2) * rho_inf / limit)
+            r = root((rho - 4) * (rho - 2) * rho_inf / limit).astype(wide)
             m_hat = mean_ahead(m, g, b1, t, nesterov)
             return jnp.where(rectified, r * over_root(m_hat, corrected(v, b2, t), eps, eps_root), m_hat).astype(g.dtype)
 

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.errors import values
-from jaxnn.optim._arithmetic import cast_like, check_decay, check_number, widest
+from jaxnn.optim._arithmetic import cast_like, widest
+from jaxnn.optim._checks import check_at_least_1, check_decay, check_number, check_real
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -61,9 +62,8 @@ def scale_by_rprop(
     check_number("it is the length of a step", learning_rate=learning_rate)
     check_number("it bounds the length of a step", min_step_size=min_step_size, max_step_size=max_step_size)
     check_decay("a step that went too far must shrink", eta_minus=eta_minus)
-    grows, least, largest = (values(number) for number in (eta_plus, min_step_size, max_step_size))
-    if grows is not None and not (grows >= 1).all():
-        raise ValueError(f"expected eta_plus of 1 or more, because steps in one direction must grow; got {eta_plus}")
+    check_at_least_1("steps in one direction must grow", eta_plus=eta_plus)
+    least, largest = values(min_step_size), values(max_step_size)
     if least is not None and largest is not None and (least > largest).any():
         raise ValueError(f"expected min_step_size up to max_step_size, because it bounds from below; got "
                          f"{min_step_size} and {max_step_size}")  # fmt: skip
@@ -76,6 +76,7 @@ def scale_by_rprop(
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
         before = jax.tree.map(lambda g, d: jnp.sign(g).astype(d.dtype) * d, updates, state.prev_updates)
 
         def lengthen(s, agrees, g):

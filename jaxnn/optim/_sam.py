@@ -7,11 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxnn.optim._arithmetic import chosen, ratio, widest
+from jaxnn.optim._checks import check_count, check_params, known_count
 from jaxnn.optim._combining import apply_updates
-from jaxnn.optim._global_norm import global_norm
+from jaxnn.optim._norms import global_norm
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.optim._parameter_free import check_params, copied, ratio
-from jaxnn.typing import Array
+from jaxnn.optim._parameters import copied
+from jaxnn.typing import Array, Scalar
 
 NormalizeState = optax.EmptyState
 
@@ -26,8 +28,12 @@ def normalize() -> Optimizer:
 
     def update(updates, state, params=None):
         del params
-        length = global_norm(updates)
-        unit = lambda g: ratio(g.astype(length.dtype), length).astype(g.dtype)
+        norm = global_norm(updates)
+
+        def unit(g):
+            wide = widest(g, norm)
+            return ratio(g.astype(wide), norm.astype(wide)).astype(g.dtype)
+
         return jax.tree.map(unit, updates), state
 
     return optax.GradientTransformation(lambda params: NormalizeState(), update)
@@ -45,7 +51,7 @@ class SAMState(NamedTuple):
 def sam(
     optimizer: Optimizer,
     adv_optimizer: Optimizer,
-    sync_period: int = 2,
+    sync_period: Scalar = 2,
     reset_state: bool = True,
     opaque_mode: bool = False,
     batch_axis_name: str | None = None,
@@ -62,14 +68,15 @@ def sam(
     Args:
         optimizer: That descends.
         adv_optimizer: That climbs: its descent, turned round.
-        sync_period: How many gradients there are to one step down; with 1 there is no climb.
+        sync_period: How many gradients there are to one step down; with 1 there is no climb. In opaque mode no tracer.
         reset_state: Whether each climb begins with a new state; else the one before the last step is kept, as in optax.
         opaque_mode: Whether one call is all steps. `update(grads, state, params, grad_fn=...)` then needs a function of
             parameters q and the number i of the step up, from 0, that returns gradients.
         batch_axis_name: Of a mapped axis over which the gradients of `grad_fn` are averaged; in opaque mode only.
 
     Raises:
-        ValueError: `sync_period` is below 1, or `update` is called without parameters or, in opaque mode, `grad_fn`.
+        ValueError: `sync_period` is below 1 or not whole, or `update` is called without parameters or, in opaque mode,
+            without `grad_fn`.
 
     >>> import jax
     >>> from jaxnn.optim import apply_updates, chain, sgd
@@ -88,8 +95,8 @@ def sam(
     Source: Foret, Kleiner, Mobahi and Neyshabur, "Sharpness-aware minimization for efficiently improving
     generalization" (2021).
     """
-    if sync_period < 1:
-        raise ValueError(f"expected sync_period of 1 or more, because its last step descends; got {sync_period}")
+    check_count("its last step descends", sync_period=sync_period)
+    calls = known_count("its steps are unrolled", sync_period=sync_period) if opaque_mode else 1
     outer, inner = optax.with_extra_args_support(optimizer), optax.with_extra_args_support(adv_optimizer)
 
     def init(params):
@@ -99,15 +106,17 @@ def sam(
     def one_step(updates, state, params: Any = None, *, grad_fn=None, **extra):
         del grad_fn
         check_params(params, "they are brought back to where the climb began")
-        first, last = state.steps_since_sync == 0, state.steps_since_sync == sync_period - 1
-        cache = _where(first, params, state.cache)
+        count = state.steps_since_sync
+        period = jnp.asarray(sync_period, count.dtype)
+        first, last = count == 0, count == period - 1
+        cache = chosen(first, params, state.cache)
         up, adv_state = inner.update(updates, state.adv_state, params, **extra)
         down, opt_state = outer.update(updates, state.opt_state, cache, **extra)
         back = jax.tree.map(lambda c, p, u: c.astype(u.dtype) - p.astype(u.dtype) + u, cache, params, down)
-        return _where(last, back, jax.tree.map(jnp.negative, up)), SAMState(
-            (state.steps_since_sync + 1) % sync_period,
-            _where(last, opt_state, state.opt_state),
-            _where(last, inner.init(params) if reset_state else state.adv_state, adv_state),
+        return chosen(last, back, jax.tree.map(jnp.negative, up)), SAMState(
+            (count + 1) % period,
+            chosen(last, opt_state, state.opt_state),
+            chosen(last, inner.init(params) if reset_state else state.adv_state, adv_state),
             cache,
         )
 
@@ -117,7 +126,7 @@ def sam(
             raise ValueError("expected grad_fn, because in opaque mode gradients are taken within the step; got None: "
                              "call update(updates, state, params, grad_fn=lambda params, i: ...)")  # fmt: skip
         grads, q, adv_state = updates, params, state.adv_state
-        for i in range(sync_period - 1):
+        for i in range(calls - 1):
             up, adv_state = inner.update(grads, adv_state, q, **extra)
             q = apply_updates(q, jax.tree.map(jnp.negative, up))
             grads = grad_fn(q, i)
@@ -128,8 +137,3 @@ def sam(
         return down, SAMState(jnp.zeros((), jnp.int32), opt_state, adv_state, None)
 
     return optax.GradientTransformationExtraArgs(init, all_steps if opaque_mode else one_step)
-
-
-def _where(condition: Array, a: Any, b: Any) -> Any:
-    # Keys of noise have no `astype`.
-    return jax.tree.map(lambda a, b: jnp.where(condition, a if a.dtype == b.dtype else a.astype(b.dtype), b), a, b)

@@ -2,12 +2,11 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import check_number, scaled
-from jaxnn.optim._global_norm import global_norm
+from jaxnn.optim._arithmetic import ratio, scaled
+from jaxnn.optim._checks import check_not_nan, check_number
+from jaxnn.optim._norms import global_norm
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Scalar
 
@@ -25,7 +24,7 @@ def scale(step_size: Scalar) -> Optimizer:
     >>> t.update(jnp.array(4.0), t.init(None))[0]
     Array(-2., dtype=float32)
     """
-    _check(step_size=step_size)
+    check_not_nan("updates are multiplied by it", step_size=step_size)
 
     def update(updates, state, params=None):
         del params
@@ -50,21 +49,14 @@ def normalize_by_update_norm(scale_factor: Scalar = 1.0, eps: Scalar = 1e-6) -> 
     >>> t.update(jnp.array([3.0, 4.0]), t.init(None))[0]
     Array([1.2, 1.6], dtype=float32)
     """
-    _check(scale_factor=scale_factor)
+    check_not_nan("updates are multiplied by it", scale_factor=scale_factor)
     check_number("it keeps a divisor from 0", eps=eps)
 
     def update(updates, state, params=None):
         del params
         norm = global_norm(updates)
         length = norm + jnp.asarray(eps, norm.dtype)
-        factor = jnp.asarray(scale_factor, norm.dtype) / jnp.where(length == 0, 1, length)
+        factor = ratio(jnp.asarray(scale_factor, norm.dtype), length)
         return jax.tree.map(lambda g: scaled(factor, g), updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
-
-
-def _check(**factors: Scalar) -> None:
-    for name, factor in factors.items():
-        seen = values(factor)
-        if seen is not None and np.isnan(seen).any():
-            raise ValueError(f"expected {name} to be a number, because updates are multiplied by it; got {factor}")

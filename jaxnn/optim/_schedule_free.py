@@ -6,13 +6,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import check_number, next_count, widest
+from jaxnn.optim._arithmetic import next_count, ratio, widest
+from jaxnn.optim._checks import check_number, check_params, check_range
 from jaxnn.optim._combining import chain
-from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._learning_rate import LearningRate, at, scale_by_learning_rate
 from jaxnn.optim._momentum import sgd
 from jaxnn.optim._optimizer import Optimizer
-from jaxnn.optim._parameter_free import check_params, narrowest, rate_at, ratio
+from jaxnn.optim._parameters import narrowest
 from jaxnn.optim._rmsprop import scale_by_rms
 from jaxnn.optim._weight_decay import add_decayed_weights
 from jaxnn.schedules import warmup_constant_schedule
@@ -85,9 +85,7 @@ def schedule_free(
 
     Source: Defazio et al., "The road less scheduled" (2024).
     """
-    seen = values(b1)
-    if seen is not None and not ((seen > 0) & (seen <= 1)).all():
-        raise ValueError(f"expected b1 above 0 and at most 1, because the mean is found by dividing by it; got {b1}")
+    check_range("above 0 and at most 1", lambda x: (x > 0) & (x <= 1), "the mean is found by dividing by it", b1=b1)
     check_number("it is the length of a step", learning_rate=learning_rate)
     check_number("early steps must not count more", weight_lr_power=weight_lr_power)
     base = optax.with_extra_args_support(base_optimizer)
@@ -102,7 +100,7 @@ def schedule_free(
         check_params(params, "the mean is computed from them")
         dtype = state.max_lr.dtype
         wide = accumulator_dtype(dtype)
-        largest = jnp.maximum(state.max_lr.astype(wide), rate_at(learning_rate, state.step_count, wide))
+        largest = jnp.maximum(state.max_lr.astype(wide), jnp.asarray(at(learning_rate, state.step_count), wide))
         power, positive = jnp.asarray(weight_lr_power, wide), largest > 0
         weight = jnp.where(positive, jnp.where(positive, largest, 1) ** power, jnp.zeros((), wide) ** power)
         weights = state.weight_sum.astype(wide) + weight

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, root
+from jaxnn.optim._arithmetic import average, cast_like, ratio, root
+from jaxnn.optim._checks import check_decay, check_number, check_part, check_real
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._optimizer import Optimizer
@@ -48,9 +48,7 @@ def scale_by_sm3(b1: Scalar = 0.9, b2: Scalar = 1.0, eps: Scalar = 1e-8) -> Opti
     """
     check_decay("a mean must forget", b1=b1)
     check_number("it keeps a divisor from 0", eps=eps)
-    seen = values(b2)
-    if seen is not None and not ((seen >= 0) & (seen <= 1)).all():
-        raise ValueError(f"expected b2 from 0 to 1, because squares are averaged below 1 and summed at it; got {b2}")
+    check_part("squares are averaged below 1 and summed at it", b2=b2)
 
     def init(params):
         zeros = lambda p: [jnp.zeros((n,), p.dtype) for n in p.shape] or [jnp.zeros_like(p)]
@@ -58,6 +56,7 @@ def scale_by_sm3(b1: Scalar = 0.9, b2: Scalar = 1.0, eps: Scalar = 1e-8) -> Opti
 
     def update(updates, state, params=None):
         del params
+        check_real(updates)
 
         def accumulate(g, mu):
             wide = accumulator_dtype(g.dtype)
@@ -66,8 +65,8 @@ def scale_by_sm3(b1: Scalar = 0.9, b2: Scalar = 1.0, eps: Scalar = 1e-8) -> Opti
             return decay * bound + jnp.where(decay == 1, 1, 1 - decay) * jnp.square(g.astype(wide))
 
         def direction(g, v):
-            divisor = root(v + jnp.asarray(eps, v.dtype))
-            return jnp.where(v > 0, g.astype(v.dtype) / jnp.where(v > 0, divisor, 1), 0)
+            divisor = jnp.where(v == 0, 0, root(v + jnp.asarray(eps, v.dtype)))
+            return ratio(g.astype(v.dtype), divisor)
 
         v = jax.tree.map(accumulate, updates, state.mu)
         m = jax.tree.map(lambda m, g, v: average(m, direction(g, v), b1), state.nu, updates, v)

@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.errors import values
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, ratio, widest
+from jaxnn.optim._checks import check_count, check_decay, check_number, check_params, check_real
 from jaxnn.optim._combining import chain
+from jaxnn.optim._key import KeyOrSeed, check_key, key_of
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
-from jaxnn.optim._parameter_free import check_params, ratio
 from jaxnn.optim._weight_decay import add_decayed_weights
 from jaxnn.typing import Array, Scalar, Schedule
 
@@ -21,29 +21,31 @@ class HutchinsonState(NamedTuple):
     key: Array  # of the signs to come
 
 
-def hutchinson_estimator_diag_hessian(random_seed: Array | None = None) -> optax.GradientTransformationExtraArgs:
+def hutchinson_estimator_diag_hessian(random_seed: KeyOrSeed | None = None) -> optax.GradientTransformationExtraArgs:
     """Replace gradients by an estimate of the diagonal of the Hessian, s (H s) with random signs s.
 
     Its mean is the diagonal; what lies off it, sum_j H_ij s_i s_j, is noise, of which a diagonal Hessian has none.
     `update(grads, state, params, obj_fn=f)` needs f, a function of the parameters alone that returns the loss.
 
     Args:
-        random_seed: A key of `jax.random`; `jax.random.PRNGKey(0)` if `None`.
+        random_seed: A key of `jax.random`, or an integer that makes one; `jax.random.PRNGKey(0)` if `None`.
 
     Raises:
         ValueError: `update` is called without parameters or without `obj_fn`.
+        TypeError: `random_seed` is neither a key nor an integer.
 
-    >>> t, x = _HUTCHINSON, jnp.array([1.0, 2.0])
+    >>> t, x = hutchinson_estimator_diag_hessian(), jnp.array([1.0, 2.0])
     >>> t.update(x, t.init(x), x, obj_fn=lambda x: (x**3).sum())[0]
     Array([ 6., 12.], dtype=float32)
 
     Source: Hutchinson (1990); Bekas, Kokiopoulou and Saad, "An estimator for the diagonal of a matrix" (2007).
     """
+    if random_seed is not None:
+        check_key(random_seed)
 
     def init(params):
         del params
-        # A copy, for the state may be donated to a compiled step, and the argument may not.
-        return HutchinsonState(jax.random.PRNGKey(0) if random_seed is None else jnp.copy(random_seed))
+        return HutchinsonState(jax.random.PRNGKey(0) if random_seed is None else key_of(random_seed))
 
     def update(updates, state, params=None, *, obj_fn=None, **extra):
         del extra
@@ -94,9 +96,7 @@ def scale_by_sophia(
     check_decay("a mean must forget", b1=b1, b2=b2)
     check_number("it keeps a divisor from 0", eps=eps)
     check_number("it is a scale", gamma=gamma, clip_threshold=clip_threshold)
-    seen = values(update_interval)
-    if seen is not None and not (seen >= 1).all():
-        raise ValueError(f"expected update_interval of 1 or more, because it counts steps; got {update_interval}")
+    check_count("it counts steps", update_interval=update_interval)
     diagonal = optax.with_extra_args_support(hessian_diagonal_fn)
 
     def init(params):
@@ -105,6 +105,7 @@ def scale_by_sophia(
 
     def update(updates, state, params=None, **extra):
         check_params(params, "the Hessian is taken there")
+        check_real(updates)
         t = next_count(state.count)
         mu = jax.tree.map(lambda m, g: average(m, g, b1), state.mu, updates)
 
@@ -169,8 +170,8 @@ def sophia(
         print_win_rate_every_n_steps: When to; 0 for never.
 
     Raises:
-        ValueError: A decay is a number that is not from 0 to below 1, `update_interval` one below 1, another argument
-            one below 0; or `update` is called without parameters or without `obj_fn`.
+        ValueError: A decay is a number that is not from 0 to below 1, `update_interval` one below 1 or not whole,
+            another argument one below 0; or `update` is called without parameters or without `obj_fn`.
 
     >>> optimizer, x = sophia(0.1, weight_decay=0.0), jnp.array(2.0)
     >>> optimizer.update(2 * x, optimizer.init(x), x, obj_fn=lambda x: x**2)[0]

@@ -7,11 +7,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adam import scale_by_adam
-from jaxnn.optim._arithmetic import check_decay, check_number, next_count, scaled
+from jaxnn.optim._arithmetic import floating, next_count, scaled
+from jaxnn.optim._checks import check_decay, check_number, check_params
 from jaxnn.optim._combining import chain
-from jaxnn.optim._leaf_size import leaf_norm
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._masking import masked
 from jaxnn.optim._momentum import trace
+from jaxnn.optim._norms import leaf_norm
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.optim._weight_decay import WeightDecaySchedule, add_decayed_weights
 from jaxnn.typing import Scalar, Schedule
@@ -48,9 +50,7 @@ def scale_by_trust_ratio(min_norm: Scalar = 0.0, trust_coefficient: Scalar = 1.0
         return optax.EmptyState()
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because a step is as long as their norm says; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
+        check_params(params, "a step is as long as their norm says")
 
         def direction(g, p):
             p_norm, g_norm = leaf_norm(p, min_norm), leaf_norm(g, min_norm)
@@ -102,7 +102,7 @@ def lars(
     check_decay("a velocity must fade", momentum=momentum)
     return chain(
         add_decayed_weights(weight_decay, weight_decay_mask),
-        optax.masked(scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps), trust_ratio_mask),
+        masked(scale_by_trust_ratio(trust_coefficient=trust_coefficient, eps=eps), trust_ratio_mask),
         scale_by_learning_rate(learning_rate),
         trace(momentum, nesterov),
     )
@@ -182,17 +182,17 @@ def fromage(learning_rate: LearningRate, min_norm: Scalar = 1e-6) -> Optimizer:
 
 
 def _shortened(eta: Any) -> Any:
-    return eta / _lengthening(eta)
+    return floating(eta) / _lengthening(eta)
 
 
 def _lengthening(eta: Any) -> Any:
-    return (1 + eta**2) ** 0.5
+    return (1 + floating(eta) ** 2) ** 0.5
 
 
 def _excess(eta: Any) -> Any:
     """1 - 1 / sqrt(1 + eta^2), without the difference, of which rounding would leave little for a small eta."""
     r = _lengthening(eta)
-    return eta**2 / (r * (1 + r))
+    return floating(eta) ** 2 / (r * (1 + r))
 
 
 def _shrink(part: LearningRate) -> Optimizer:

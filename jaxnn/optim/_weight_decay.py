@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, next_count, scaled
+from jaxnn.optim._arithmetic import next_count, scaled
+from jaxnn.optim._checks import check_number, check_params
+from jaxnn.optim._masking import masked
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar, Schedule
 
@@ -42,9 +44,7 @@ def add_decayed_weights(weight_decay: Scalar | Schedule = 0.0, mask: Any = None)
         return WeightDecaySchedule(jnp.zeros((), jnp.int32)) if callable(weight_decay) else optax.EmptyState()
 
     def update(updates, state, params=None):
-        if params is None:
-            raise ValueError("expected params, because weights decay in proportion to themselves; got None: "
-                             "call update(updates, state, params)")  # fmt: skip
+        check_params(params, "weights decay in proportion to themselves")
         if callable(weight_decay):
             rate, state = weight_decay(state.count), WeightDecaySchedule(next_count(state.count))
         else:
@@ -52,4 +52,4 @@ def add_decayed_weights(weight_decay: Scalar | Schedule = 0.0, mask: Any = None)
         return jax.tree.map(lambda g, p: g + scaled(rate, p).astype(g.dtype), updates, params), state
 
     decay = optax.GradientTransformation(init, update)
-    return decay if mask is None else optax.masked(decay, mask)
+    return decay if mask is None else masked(decay, mask)

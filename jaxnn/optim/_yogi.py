@@ -5,7 +5,8 @@ import jax.numpy as jnp
 import optax
 
 from jaxnn.optim._adam import ScaleByAdamState
-from jaxnn.optim._arithmetic import average, cast_like, check_decay, check_number, corrected, next_count, widest
+from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, squared, widest
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._moments import over_root
@@ -59,8 +60,8 @@ def scale_by_yogi(
 
         def square(v, g):
             wide = widest(v, g)
-            v, g = v.astype(wide), g.astype(wide)
-            return v - (1 - jnp.asarray(b2, wide)) * jnp.sign(v - g * g) * (g * g)
+            v, square = v.astype(wide), squared(g.astype(wide))
+            return v - (1 - jnp.asarray(b2, wide)) * jnp.sign(v - square) * square
 
         def direction(m, v, g):
             wide = accumulator_dtype(g.dtype)

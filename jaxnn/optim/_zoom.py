@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_number, scaled
-from jaxnn.optim._bracketing import Bracket, bracket_going_out, bracket_inside
-from jaxnn.optim._inner_product import inner_product, number_dtype
-from jaxnn.optim._interpolation import Point, point_between
-from jaxnn.optim._line import along, check_at_least_1, check_given, chosen, function_of_params, violation
+from jaxnn.optim._arithmetic import chosen, scaled
+from jaxnn.optim._checks import check_at_least_1, check_count, check_number
+from jaxnn.optim._line import along, check_given, function_of_params, slope, violation
+from jaxnn.optim._norms import number_dtype
+from jaxnn.optim._zoom_bracketing import Bracket, bracket_going_out, bracket_inside
+from jaxnn.optim._zoom_interpolation import Point, point_between
 from jaxnn.typing import Array, Scalar
 
 
@@ -103,7 +104,7 @@ def scale_by_zoom_linesearch(
     Source: Nocedal and Wright, "Numerical optimization" (2006), algorithms 3.5 and 3.6; Hager and Zhang, "Algorithm
     851: CG_DESCENT" (2006), for the condition close to a minimum.
     """
-    check_at_least_1("one rate must be tried", max_linesearch_steps=max_linesearch_steps)
+    check_count("one rate must be tried", max_linesearch_steps=max_linesearch_steps)
     check_at_least_1("the search goes out", increase_factor=increase_factor)
     check_number("it is the length of a step", max_learning_rate=max_learning_rate)
     check_number("it is a part of the slope", slope_rtol=slope_rtol, curv_rtol=curv_rtol)
@@ -131,14 +132,14 @@ def scale_by_zoom_linesearch(
         c1, c2 = number(slope_rtol), number(curv_rtol)
         like_params = lambda tree: jax.tree.map(lambda g, p: g.astype(p.dtype), tree, params)
 
-        begin = Point(number(0), number(value), number(inner_product(updates, grad)))
+        begin = Point(number(0), number(value), number(slope(grad, updates)))
         guess = number(1)
         if initial_guess_strategy == "keep":
             guess = jnp.where(state.learning_rate > 0, state.learning_rate, guess)
 
         def at(rate):
             value, grad = value_and_grad(along(params, rate, updates))
-            return Point(rate, number(value), number(inner_product(updates, grad))), like_params(grad)
+            return Point(rate, number(value), number(slope(grad, updates))), like_params(grad)
 
         def decrease_error(new):
             error = new.value - begin.value - c1 * new.rate * begin.slope

@@ -299,7 +299,7 @@ def test_arguments_are_those_of_optax(name):
         (lambda: optim.exponentially_averaged(optim.sgd(0.1), start=-1), "start of 0 or more, because it counts steps"),
         (lambda: optim.equally_averaged(optim.sgd(0.1), -1), "start of 0 or more, because it counts steps; got -1"),
         (lambda: optim.equally_averaged(optim.sgd(0.1), 0, 0), "every of 1 or more, because it counts steps; got 0"),
-        (lambda: optim.incremental_update(1.0, 2.0, -0.5), "step_size of 0 or more, because it is the part of a way"),
+        (lambda: optim.incremental_update(1.0, 2.0, -0.5), "step_size from 0 to 1, because it is the part of a way"),
         (lambda: optim.periodic_update(1.0, 2.0, 0, 0), "update_period of 1 or more, because it counts steps; got 0"),
         (
             lambda: optim.averaged_params(optim.adam(0.1).init(jnp.ones(2))),

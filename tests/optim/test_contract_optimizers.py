@@ -30,6 +30,10 @@ each_swept = pytest.mark.parametrize(
 )
 
 
+# They move nothing in the first step, or not yet by its gradient.
+LATE = {"adopt", "adopt_nesterov", "adopt_unclipped", "scale_by_adopt", "apply_every"}
+
+
 def those_with(*names):
     """Over the optimizers that have these hyperparameters."""
     rows = [row for row in OPTIMIZERS if set(names) <= set(row.hyperparameters)]
@@ -213,7 +217,7 @@ def test_vmap_over_every_hyperparameter_compiles_once_and_equals_a_loop(row, x64
 
     # The first member has the hyperparameters of the row, each other one differs by one of them.
     members = [row.hyperparameters] + [
-        {**row.hyperparameters, name: 0.9 * value + 2e-3} for name, value in row.hyperparameters.items()
+        {**row.hyperparameters, name: 0.9 * value + 1.7e-3} for name, value in row.hyperparameters.items()
     ]
     compiled = jax.jit(steps)
     first, *others = looped = [compiled({name: jnp.asarray(value) for name, value in m.items()}) for m in members]
@@ -306,6 +310,14 @@ def test_a_step_in_bfloat16_is_that_of_float32_to_bfloat16_precision(row):
     low, _ = path(row.ours(**row.hyperparameters), jnp.bfloat16, 3, row.extra)
     high, _ = path(row.ours(**row.hyperparameters), jnp.float32, 3, row.extra)
     assert_close(jax.tree.map(lambda leaf: leaf.astype(np.float32), low), high, 0.02)
+
+
+@each_optimizer
+def test_a_nan_in_a_gradient_is_not_hidden(row):
+    optimizer, grads, params, _ = one_step(row)
+    grads = {**grads, "w": grads["w"].at[1, 2].set(jnp.nan)}
+    updates, _ = optimizer.update(grads, optimizer.init(params), params, **row.extra(grads, params))
+    assert np.isnan(updates["w"][1, 2]) == (row.name not in LATE)
 
 
 @each_optimizer

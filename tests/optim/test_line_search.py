@@ -12,7 +12,7 @@ import optax
 import pytest
 
 from jaxnn import optim
-from jaxnn.optim._interpolation import Point, cubic_minimum
+from jaxnn.optim._zoom_interpolation import Point, cubic_minimum
 
 x64 = pytest.mark.usefixtures("x64")
 loose = pytest.mark.usefixtures("loose")
@@ -586,7 +586,7 @@ def test_lbfgs_without_parameters_is_refused():
         ),
         (
             lambda: optim.scale_by_backtracking_linesearch(5, slope_rtol=-0.1),
-            "expected slope_rtol of 0 or more, because it is a part of the slope; got -0.1",
+            "expected slope_rtol from 0 to 1, because it is a part of the slope; got -0.1",
         ),
         (
             lambda: optim.scale_by_backtracking_linesearch(5, decrease_factor=1.0),

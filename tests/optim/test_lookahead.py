@@ -104,7 +104,7 @@ def test_its_state_and_arguments_are_those_of_optax():
 def test_what_cannot_be_meant_is_refused():
     with pytest.raises(ValueError, match=r"expected sync_period of 1 or more, because it counts steps; got 0"):
         optim.lookahead(optim.sgd(0.1), 0, 0.5)
-    with pytest.raises(ValueError, match=r"expected slow_step_size of 0 or more, because it is the part .*; got -0.5"):
+    with pytest.raises(ValueError, match=r"expected slow_step_size from 0 to 1, because it is the part .*; got -0.5"):
         optim.lookahead(optim.sgd(0.1), 2, -0.5)
     optimizer = optim.lookahead(optim.sgd(0.1), 2, 0.5)
     with pytest.raises(ValueError, match=r"expected params to be LookaheadParams, because .*; got dict\n  hint: begin"):

@@ -88,6 +88,22 @@ def test_it_takes_half_of_the_memory_and_trains_as_well(optimizer, loose):
     assert jax.tree.structure(low.opt_state.inner) == jax.tree.structure(wide.opt_state)
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: optim.madgrad(0.1), lambda: optim.schedule_free_sgd(0.1), lambda: optim.mechanize(nn.sgd(0.1)),
+             lambda: optim.sam(nn.sgd(0.1), nn.sgd(0.1)), optim.cocob,
+             lambda: optim.exponentially_averaged(nn.sgd(0.1), 0.9)],
+    ids=["madgrad", "schedule_free", "mechanize", "sam", "cocob", "averaged"],
+)  # fmt: skip
+def test_copies_of_parameters_are_not_rounded(make):
+    p, zero = jnp.array([1.2345, 0.7071]), jnp.zeros(2)
+    optimizer = optim.low_memory(make())
+    state = optimizer.init(p)
+    for _ in range(2):
+        updates, state = optimizer.update(zero, state, p)
+        np.testing.assert_array_equal(optim.apply_updates(p, updates), p)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(state.inner) if leaf.ndim)
+
+
 def test_two_runs_with_one_key_are_the_same_and_with_another_not():
     g = jnp.full(64, 0.3)
     runs = [second_moment(optim.low_memory(optim.scale_by_adam(), key), g) for key in (0, jax.random.key(0), 1)]

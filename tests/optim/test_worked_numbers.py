@@ -209,6 +209,47 @@ def test_gradients_of_other_leaves_are_refused(make, grads, got):
         optimizer.update(jax.tree.map(jnp.asarray, grads), optimizer.init(params), params)
 
 
+@pytest.mark.parametrize("dtypes", [("bfloat16", "float32"), ("float32", "bfloat16"), ("float16", "float16")], ids=str)
+def test_updates_are_added_in_the_wider_dtype_and_kept_in_that_of_the_parameters(dtypes):
+    p, u = (jnp.asarray([1.0, 2.0], dtype) for dtype in dtypes)
+    moved = optim.apply_updates({"p": p, "none": None}, {"p": u, "none": None})
+    assert moved["p"].dtype == p.dtype
+    assert moved["none"] is None
+    np.testing.assert_array_equal(moved["p"].astype(float), [2.0, 4.0])
+
+
+def test_what_stands_before_a_lookahead_in_a_chain_sees_gradients_of_the_fast_parameters():
+    params = optim.LookaheadParams.init_synced({"w": jnp.array(1.0)})
+    optimizer = optim.chain(optax.clip(0.5), optim.lookahead(optim.sgd(0.1), 2, 0.5))
+    updates, _ = optimizer.update({"w": jnp.array(3.0)}, optimizer.init(params), params)
+    assert float(updates.fast["w"]) == pytest.approx(-0.05)
+    with pytest.raises(ValueError, match=r"expected gradients like the parameters, .* got none for w"):
+        optimizer.update({}, optimizer.init(params), params)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(
+    ("ours", "theirs", "settings"),
+    [
+        (lambda: nn.momentum(0.1), "SGD", {"momentum": 0.9}),
+        (lambda: nn.nesterov(0.1), "SGD", {"momentum": 0.9, "nesterov": True}),
+        (lambda: nn.adam(0.1), "Adam", {}),
+        (lambda: nn.adamw(0.1, weight_decay=0.02), "AdamW", {"weight_decay": 0.02}),
+    ],
+    ids=["momentum", "nesterov", "adam", "adamw"],
+)
+def test_the_path_is_that_of_torch(ours, theirs, settings):
+    torch = pytest.importorskip("torch")
+    x = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    optimizer, seen = getattr(torch.optim, theirs)([x], lr=0.1, **settings), []
+    for _ in range(20):
+        optimizer.zero_grad()
+        (x**2).backward()
+        optimizer.step()
+        seen.append(x.item())
+    np.testing.assert_allclose(path(ours(), 20)[0], seen, rtol=1e-9)
+
+
 def test_OPT_12_adagrad_and_rmsprop_keep_one_number_a_parameter_and_adam_two():
     floats = lambda optimizer: [leaf for leaf in jax.tree.leaves(optimizer.init(jnp.ones(3))) if leaf.shape == (3,)]
     assert [len(floats(o)) for o in (nn.sgd(0.1), optim.adagrad(0.1), optim.rmsprop(0.1), nn.adam(0.1))] == [0, 1, 1, 2]

@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-from jaxnn.optim._interpolation import Point
-from jaxnn.optim._line import chosen
+from jaxnn.optim._arithmetic import chosen
+from jaxnn.optim._zoom_interpolation import Point
 from jaxnn.typing import Array
 
 

@@ -1,13 +1,14 @@
 """Gradients of which no example's share can be told: bounded one by one, summed, and noisy."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import check_decay, check_number
+from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain, identity
+from jaxnn.optim._key import KeyOrSeed, check_key, key_of
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
 from jaxnn.optim._momentum import trace
 from jaxnn.optim._optimizer import Optimizer
@@ -22,7 +23,7 @@ class DifferentiallyPrivateAggregateState(NamedTuple):
 
 
 def differentially_private_aggregate(
-    l2_norm_clip: Scalar, noise_multiplier: Scalar, key: Array | int | None = None, *, seed: int | None = None
+    l2_norm_clip: Scalar, noise_multiplier: Scalar, key: KeyOrSeed | None = None, *, seed: int | None = None
 ) -> Optimizer:
     """Average gradients of examples, each shortened to norm C, with noise, (sum_i g_i min(1, C / |g_i|) + C z) / n.
 
@@ -44,6 +45,7 @@ def differentially_private_aggregate(
     Raises:
         ValueError: A number is below 0 or NaN, none or both of `key` and `seed` are given, or gradients have no axis in
             front.
+        TypeError: `key` or `seed` is neither a key nor an integer.
 
     >>> t = differentially_private_aggregate(1.0, 0.0, key=0)
     >>> t.update(jnp.array([[3.0, 4.0], [0.0, 1.0]]), t.init(None))[0]
@@ -56,13 +58,12 @@ def differentially_private_aggregate(
     if (key is None) == (seed is None):
         raise ValueError("expected key or seed, one of them, because noise that anyone can draw again hides nothing; "
                          f"got key={key} and seed={seed}")  # fmt: skip
-    given: Any = seed if key is None else key
+    given = seed if key is None else key
+    check_key(given)
 
     def init(params):
         del params
-        is_key = isinstance(given, jax.Array) and jnp.issubdtype(given.dtype, jax.dtypes.prng_key)
-        # A copy: the caller's key must outlive a state that is donated.
-        return DifferentiallyPrivateAggregateState(jnp.copy(given) if is_key else jax.random.key(given))
+        return DifferentiallyPrivateAggregateState(key_of(given))
 
     def update(updates, state, params=None):
         del params
