@@ -35,8 +35,9 @@ def low_memory(optimizer: Optimizer, key: KeyOrSeed = 0) -> Optimizer:
     They are found by their names in the state, such as `mu`, `nu` and `trace`: those of `adam`, `momentum`, `rmsprop`,
     `lion`, `amsgrad`, `adafactor` and their like. Each step computes in float32, and rounds what it keeps. bfloat16 has
     8 bits: a running square with a decay of 0.999 moves by less than a thousandth of itself, which to the nearest is
-    nothing, so that it stands still; rounded by chance it moves by as much as it should on average. Sums, copies of
-    parameters, what there is one of, such as a learning rate, and what is not float32 are kept as they are.
+    nothing, so that it stands still; rounded by chance it moves by as much as it should on average. So do the
+    means of parameters that are in bfloat16 themselves. Sums, copies of parameters, what there is one of, such as a
+    learning rate, and what is of other dtypes are kept as they are.
 
     Args:
         optimizer: One of ours or of optax.
@@ -62,13 +63,12 @@ def low_memory(optimizer: Optimizer, key: KeyOrSeed = 0) -> Optimizer:
         return LowMemoryState(jnp.zeros((), jnp.int32), key_of(key), kept)
 
     def update(updates, state, params=None, **extra):
-        like = jax.eval_shape(inner.init, updates if params is None else params)
-        wide = jax.tree.map(lambda a, b: a.astype(b.dtype) if a.dtype != b.dtype else a, state.inner, like)
+        wide = _map_means(lambda a: a.astype(jnp.float32), state.inner)
         updates, new = inner.update(updates, wide, params, **extra)
         seeds = iter(
             jax.random.bits(jax.random.fold_in(state.key, state.count), (len(jax.tree.leaves(new)),), jnp.uint32)
         )
-        kept = _map_means(lambda a: _rounded(a, next(seeds)), new)
+        kept = _map_means(lambda a: _rounded(a.astype(jnp.float32), next(seeds)), new)
         return updates, LowMemoryState(next_count(state.count), state.key, kept)
 
     return optax.GradientTransformationExtraArgs(init, update)
@@ -123,6 +123,6 @@ def _chance(seed: Array, shape: tuple[int, ...]) -> Array:
 def _map_means(function: Callable[[Array], Array], state: Any) -> Any:
     def of_leaf(path, leaf):
         names = {key.name for key in path if isinstance(key, GetAttrKey)}
-        return function(leaf) if names & MEANS and leaf.dtype == jnp.float32 and leaf.ndim > 0 else leaf
+        return function(leaf) if names & MEANS and leaf.dtype in (jnp.float32, jnp.bfloat16) and leaf.ndim > 0 else leaf
 
     return jax.tree_util.tree_map_with_path(of_leaf, state)

@@ -156,7 +156,7 @@ def test_large_matrices_take_the_state_that_the_table_says():
 
 OTHER_TESTS = {
     ("optax", "noisy_sgd"): "optim/test_signs.py::test_noisy_sgd_is_that_of_optax",
-    ("optax", "dpsgd"): "optim/test_private.py::test_descent_is_that_of_optax",
+    ("optax", "dpsgd"): "optim/test_differential_privacy.py::test_descent_is_that_of_optax",
     ("optax", "sophia"): "optim/test_sophia.py::test_it_takes_the_path_of_optax",
     ("optax", "lbfgs"): "optim/test_line_search.py::test_lbfgs_equals_optax_step_for_step",
     ("optax", "lookahead"): "optim/test_lookahead.py::test_it_equals_optax_step_for_step",

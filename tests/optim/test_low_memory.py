@@ -60,9 +60,21 @@ def test_a_running_square_arrives_where_it_should_and_to_the_nearest_stands_stil
     assert abs(float(by_chance.mean()) / exact - 1) < 0.01
     assert float(by_chance.std()) / exact < 0.06  # of single ones: measured 0.04
 
-    # As optax and we keep those of bfloat16 parameters.
-    to_nearest = second_moment(optim.scale_by_adam(), g.astype(jnp.bfloat16))
+    # As optax and we keep those of bfloat16 parameters, unless asked.
+    low = g.astype(jnp.bfloat16)
+    to_nearest = second_moment(optim.scale_by_adam(), low)
     assert abs(float(to_nearest.mean()) / exact - 1) > 0.2
+    assert abs(float(second_moment(optim.low_memory(optim.scale_by_adam()), low).mean()) / exact - 1) < 0.01
+
+
+def test_what_is_no_mean_keeps_its_dtype_whatever_that_of_the_gradients():
+    """Without parameters too, where nothing else tells what the state was made for."""
+    p, g = jnp.ones(3), jnp.ones(3, jnp.bfloat16)
+    optimizer = optim.low_memory(optim.chain(optim.scale_by_rss(), optim.trace(0.9)))
+    state = optimizer.init(p)
+    _, after = optimizer.update(g, state)
+    assert [leaf.dtype for leaf in jax.tree.leaves(after)] == [leaf.dtype for leaf in jax.tree.leaves(state)]
+    assert optax.tree.get(after, "sum_of_squares").dtype == jnp.float32
 
 
 @pytest.mark.parametrize(
