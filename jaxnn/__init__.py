@@ -49,6 +49,7 @@ from jaxnn import layers as layers
 from jaxnn.layers import GRU as GRU
 from jaxnn.layers import LSTM as LSTM
 from jaxnn.layers import RNN as RNN
+from jaxnn.layers import ActivityPenalty as ActivityPenalty
 from jaxnn.layers import AdaptiveAveragePool as AdaptiveAveragePool
 from jaxnn.layers import AdaptiveMaxPool as AdaptiveMaxPool
 from jaxnn.layers import AveragePool as AveragePool
@@ -62,6 +63,7 @@ from jaxnn.layers import DepthwiseConv as DepthwiseConv
 from jaxnn.layers import Dropout as Dropout
 from jaxnn.layers import DropPath as DropPath
 from jaxnn.layers import Embed as Embed
+from jaxnn.layers import GaussianKL as GaussianKL
 from jaxnn.layers import GaussianNoise as GaussianNoise
 from jaxnn.layers import GaussianSample as GaussianSample
 from jaxnn.layers import GroupNorm as GroupNorm
@@ -70,6 +72,7 @@ from jaxnn.layers import Layer as Layer
 from jaxnn.layers import LayerNorm as LayerNorm
 from jaxnn.layers import MaxPool as MaxPool
 from jaxnn.layers import PositionalEmbedding as PositionalEmbedding
+from jaxnn.layers import Precision as Precision
 from jaxnn.layers import PReLU as PReLU
 from jaxnn.layers import Reshape as Reshape
 from jaxnn.layers import RMSNorm as RMSNorm
@@ -81,6 +84,7 @@ from jaxnn.layers import Swish as Swish
 from jaxnn.layers import bidirectional as bidirectional
 from jaxnn.layers import drop_connect as drop_connect
 from jaxnn.layers import each_step as each_step
+from jaxnn.layers import in_precision as in_precision
 from jaxnn.layers import on_weights as on_weights
 from jaxnn.layers import parallel as parallel
 from jaxnn.layers import remat as remat
@@ -96,6 +100,8 @@ from jaxnn.layers import weight_standardised as weight_standardised
 # gradients, and initialisation that looks at data
 from jaxnn._comparison import compare as compare
 from jaxnn._lsuv import lsuv as lsuv
+from jaxnn._micro_batches import largest_micro_batch as largest_micro_batch
+from jaxnn._micro_batches import micro_batched as micro_batched
 from jaxnn.gradients import by_autodiff as by_autodiff
 from jaxnn.gradients import by_hand as by_hand
 from jaxnn.gradients import with_penalty as with_penalty
@@ -119,8 +125,12 @@ from jaxnn import training as training
 from jaxnn.training import EarlyStopping as EarlyStopping
 from jaxnn.training import dry_run as dry_run
 from jaxnn.training import evaluate as evaluate
+from jaxnn.training import find_learning_rate as find_learning_rate
 from jaxnn.training import fit as fit
+from jaxnn.training import minimize as minimize
 from jaxnn.training import overfit as overfit
+from jaxnn.training import predict as predict
+from jaxnn.training import refreeze as refreeze
 from jaxnn.training import run as run
 from jaxnn.training import trainer as trainer
 
@@ -146,6 +156,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "ActivityPenalty",
     "AdaptiveAveragePool",
     "AdaptiveMaxPool",
     "AveragePool",
@@ -161,6 +172,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Embed",
+    "GaussianKL",
     "GaussianNoise",
     "GaussianSample",
     "GroupNorm",
@@ -171,6 +183,7 @@ __all__ = [
     "Op",
     "PReLU",
     "PositionalEmbedding",
+    "Precision",
     "RMSNorm",
     "Reshape",
     "SelfAttention",
@@ -196,6 +209,7 @@ __all__ = [
     "each_step",
     "elu",
     "evaluate",
+    "find_learning_rate",
     "fit",
     "flatten",
     "gelu",
@@ -206,7 +220,9 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "identity",
+    "in_precision",
     "initializers",
+    "largest_micro_batch",
     "last",
     "layers",
     "leaky_relu",
@@ -216,6 +232,8 @@ __all__ = [
     "lsuv",
     "mean_over_time",
     "metrics",
+    "micro_batched",
+    "minimize",
     "mish",
     "models",
     "momentum",
@@ -227,8 +245,10 @@ __all__ = [
     "parallel",
     "plain",
     "plot",
+    "predict",
     "receptive_field",
     "recommend",
+    "refreeze",
     "relu",
     "relu6",
     "remat",

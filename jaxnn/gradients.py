@@ -2,7 +2,7 @@
 
 Both make, of a model and a loss, a function of the same signature with the same result:
 
-`f(params, frozen, state, batch, *, key) -> (value, (state, prediction), grads)`
+`f(params, frozen, state, batch, *, key, loss_scale) -> (value, (state, prediction), grads)`
 
 `params` has `None` for every leaf that is frozen, `frozen` has `None` for every other, and `grads` is like
 `params`: no gradient of a frozen leaf is computed on either road.
@@ -17,10 +17,11 @@ import jax.numpy as jnp
 
 from jaxnn import tree
 from jaxnn.errors import ShapeError
+from jaxnn.layers._auxiliary import auxiliary_loss
 from jaxnn.layers._layer import Layer, LayerLike, as_layer
 from jaxnn.losses import Penalty, weighted_mean
 from jaxnn.ops import Op
-from jaxnn.typing import Array, Data, Key, Params, State
+from jaxnn.typing import Array, Data, Key, Params, Scalar, State
 
 LossLike: TypeAlias = Op | Callable[[Any, Any], Any]
 """An op of prediction and target that returns the loss of each example, or a function that does."""
@@ -31,9 +32,18 @@ class Gradient(Protocol):
     """The value of a model's loss on a batch, in training, and its gradient."""
 
     def __call__(
-        self, params: Params, frozen: Params, state: State, batch: Data, *, key: Key | None = None
+        self,
+        params: Params,
+        frozen: Params,
+        state: State,
+        batch: Data,
+        *,
+        key: Key | None = None,
+        loss_scale: Scalar | None = None,
     ) -> tuple[Array, tuple[State, Any], Params]:
         """Return `(value, (state, prediction), grads)`.
+
+        The value is the weighted mean of the batch's losses, and what layers add to it by their state.
 
         Args:
             params: Leaves to differentiate by; `None` where a leaf is frozen.
@@ -41,6 +51,8 @@ class Gradient(Protocol):
             state: The model's state.
             batch: Inputs, targets and optional weights.
             key: For layers that draw random numbers.
+            loss_scale: By how much cotangents are larger on the way back through the model, where in float16 they
+                would otherwise be 0. Value and gradients are those without it. `None` is 1.
         """
         ...
 
@@ -61,15 +73,16 @@ def by_autodiff(model: LayerLike, loss: LossLike) -> Gradient:
     """
     layer, op = as_layer(model), as_loss(loss)
 
-    def gradient(params, frozen, state, batch, *, key=None):
+    def gradient(params, frozen, state, batch, *, key=None, loss_scale=None):
         live = layer.freeze(frozen)
 
         def objective(params):
             prediction, new = live.apply(tree.merge(params, frozen), state, batch.x, key=key, train=True)
-            return weighted_mean(op(prediction, batch.y), batch.w), (new, prediction)
+            value = _with_auxiliary(weighted_mean(op(prediction, batch.y), batch.w), new)
+            return _times(loss_scale, value), (value, new, prediction)
 
-        (value, auxiliary), grads = jax.value_and_grad(objective, has_aux=True)(params)
-        return value, auxiliary, grads
+        (_, (value, new, prediction)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        return value, (new, prediction), _over(loss_scale, grads)
 
     return gradient
 
@@ -86,7 +99,8 @@ def by_hand(model: LayerLike, loss: LossLike, *, strict: bool = False) -> Gradie
         strict: Whether to refuse such layers and losses.
 
     Raises:
-        ValueError: `strict`, and something has no hand-written backward; the message names it.
+        ValueError: `strict`, and something has no hand-written backward; the message names it. Or a layer adds to
+            the loss, which its backward takes for unscaled, and `loss_scale` is given.
 
     >>> import jax, jaxnn as nn
     >>> model, batch = nn.Dense(1), nn.Data(jnp.array([[2.0]]), jnp.array([[3.0]]))
@@ -105,7 +119,7 @@ def by_hand(model: LayerLike, loss: LossLike, *, strict: bool = False) -> Gradie
             + ", ".join(automatic)
         )
 
-    def gradient(params, frozen, state, batch, *, key=None):
+    def gradient(params, frozen, state, batch, *, key=None, loss_scale=None):
         live = layer.freeze(frozen)
         whole = tree.merge(params, frozen)
 
@@ -113,10 +127,17 @@ def by_hand(model: LayerLike, loss: LossLike, *, strict: bool = False) -> Gradie
         losses, loss_residuals = op.fwd(prediction, batch.y)
         value, mean_residuals = weighted_mean.fwd(losses, batch.w)
 
-        d_losses, _ = weighted_mean.bwd(mean_residuals, jnp.ones_like(value))
+        if loss_scale is not None and auxiliary_loss(new) is not None:
+            raise ValueError(
+                "expected no layer to add to the loss, because their backward by hand takes the loss for unscaled; "
+                "got one that does, and a loss_scale\n  hint: by_autodiff scales what they add as well, and bfloat16 "
+                "needs no loss_scale"
+            )
+        d_losses, _ = weighted_mean.bwd(mean_residuals, _times(loss_scale, jnp.ones_like(value)))
         d_prediction, *_ = op.bwd(loss_residuals, d_losses)
         d_params, _ = live.bwd(residuals, d_prediction)
-        return value, (new, prediction), _gradients_of(params, whole, d_params)
+        grads = _over(loss_scale, _gradients_of(params, whole, d_params))
+        return _with_auxiliary(value, new), (new, prediction), grads
 
     return gradient
 
@@ -164,8 +185,8 @@ class Penalised:
         """Return the gradient of the penalised loss."""
         unpenalised = self.road(model, loss)
 
-        def gradient(params, frozen, state, batch, *, key=None):
-            value, auxiliary, grads = unpenalised(params, frozen, state, batch, key=key)
+        def gradient(params, frozen, state, batch, *, key=None, loss_scale=None):
+            value, auxiliary, grads = unpenalised(params, frozen, state, batch, key=key, **scaled_by(loss_scale))
             extra, residuals = self.penalty.fwd(params, frozen)
             d_params = self.penalty.bwd(residuals, jnp.ones_like(extra))
             return value + extra.astype(value.dtype), auxiliary, jax.tree.map(jnp.add, grads, d_params)
@@ -176,6 +197,24 @@ class Penalised:
 def as_loss(loss: LossLike) -> Op:
     """Return the op that a loss is, or an op of the function that it is, whose backward is JAX's own."""
     return loss if isinstance(loss, Op) else Op(loss)
+
+
+def scaled_by(loss_scale: Scalar | None) -> dict[str, Scalar]:
+    """Return the keyword of a road, and nothing where nothing is scaled: for roads of one's own that have no such."""
+    return {} if loss_scale is None else {"loss_scale": loss_scale}
+
+
+def _with_auxiliary(value: Array, state: State) -> Array:
+    added = auxiliary_loss(state)
+    return value if added is None else value + added.astype(value.dtype)
+
+
+def _times(loss_scale: Scalar | None, value: Array) -> Array:
+    return value if loss_scale is None else value * jnp.asarray(loss_scale, value.dtype)
+
+
+def _over(loss_scale: Scalar | None, grads: Params) -> Params:
+    return grads if loss_scale is None else jax.tree.map(lambda g: g / jnp.asarray(loss_scale, g.dtype), grads)
 
 
 def _automatic(layer: Layer, path: str) -> Iterator[str]:

@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from jaxnn.training._learning_rate_finder import LearningRates
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
     "curves",
     "heat_map",
+    "learning_rates",
 ]
 
 
@@ -112,6 +115,58 @@ def heat_map(
 
         bar.ax.yaxis.set_major_formatter(LogFormatter())  # numbers rather than powers of 10
         bar.ax.yaxis.set_minor_formatter(LogFormatter())
+    axes.set_title(title)
+    return figure
+
+
+def learning_rates(found: LearningRates, *, title: str = "") -> "Figure":
+    """Return a figure of what `nn.find_learning_rate` found: the loss at the end of each run over its rate.
+
+    A rate at which it is infinite or NaN has a cross at the upper edge, and one at which it is more than ten times the
+    loss at the beginning is beyond that edge. Both axes are logarithmic, but for losses that are not above 0.
+
+    Args:
+        found: The runs.
+        title: Above the axes.
+
+    Returns:
+        A matplotlib figure; `figure.savefig(path)` writes it.
+
+    Raises:
+        ValueError: They are of several searches, one for each member of a `vmap`.
+        ModuleNotFoundError: matplotlib is not installed.
+
+    >>> losses = np.array([[2.0, 1.9], [2.0, 0.5], [2.0, np.nan]])
+    >>> found = LearningRates(np.array([0.01, 0.1, 1.0]), losses, losses[:, 1], np.array(0.1))
+    >>> [line.get_label() for line in learning_rates(found).axes[0].get_lines()]
+    ['loss at the beginning', 'loss at the end', 'suggestion: 0.1', 'diverged']
+    """
+    rates, losses, final = (np.asarray(part, float) for part in (found.rates, found.losses, found.final))
+    if rates.ndim != 1:
+        raise ValueError(f"expected one row of rates, because a picture is of one search; got shape {rates.shape}\n"
+                         "  hint: jax.tree.map(lambda a: a[0], found) is the first of many")  # fmt: skip
+    figure = _figure(6.0, 3.8)
+    axes = figure.add_subplot()
+    diverged = ~np.isfinite(final)
+    first, ended = losses[0, 0], final[~diverged]
+    scale = "log" if (np.append(ended, first) > 0).all() else "linear"
+    axes.axhline(first, color="0.6", linestyle=":", label="loss at the beginning")
+    axes.plot(rates, final, marker=".", label="loss at the end")
+    if np.isfinite(found.suggestion):
+        colour = "tab:green"
+        axes.axvline(float(found.suggestion), color=colour, linestyle="--", label=f"suggestion: {found.suggestion:.2g}")
+    if diverged.any():
+        at_the_edge = axes.get_xaxis_transform()  # x in rates, y in parts of the height
+        axes.plot(rates[diverged], np.full(diverged.sum(), 0.97), "x", color="tab:red", transform=at_the_edge,
+                  label="diverged")  # fmt: skip
+    axes.set_xscale("log")
+    axes.set_yscale(scale)
+    if scale == "log" and np.isfinite(first):
+        axes.set_ylim(0.7 * min(first, *ended), min(10 * first, 2 * max(first, *ended)))
+    axes.set_xlabel("learning rate")
+    axes.set_ylabel("loss")
+    axes.grid(alpha=0.3)
+    axes.legend(loc="lower left")  # small rates leave the loss above
     axes.set_title(title)
     return figure
 

@@ -16,6 +16,7 @@ from jax.dtypes import float0
 
 import jaxnn as nn
 from jaxnn import tree
+from jaxnn.layers._auxiliary import auxiliary_loss
 from jaxnn.layers._layer import outline
 from jaxnn.ops._op import pullback
 from jaxnn.typing import accumulator_dtype
@@ -93,12 +94,15 @@ def forward_and_vjp(case, train):
     """The same by JAX, of the plain functions."""
 
     def both(params, state, x):
+        def adding(params, x):
+            y, new = forward(case, train)(params, state, x)
+            return (y, auxiliary_loss(new)), new
+
         with nn.plain():
-            (y, new), backward = pullback(
-                lambda params, x: forward(case, train)(params, state, x), params, x, has_aux=True
-            )
+            ((y, added), new), backward = pullback(adding, params, x, has_aux=True)
             zero = lambda a, d: np.zeros(a.shape, float0) if d is None else d
-            d_params, dx = backward(jax.tree.map(zero, y, random_like(y)))
+            # What a layer adds to the loss has a slope of 1.
+            d_params, dx = backward((jax.tree.map(zero, y, random_like(y)), jax.tree.map(jnp.ones_like, added)))
         return (y, new), d_params, jax.tree.map(lambda a, d: d if smooth(a) else None, x, dx)
 
     return both
@@ -138,15 +142,17 @@ def test_forward_output_is_apply(case, train, x64):
 def test_backward_equals_central_differences(case, x64):
     params, state, x = made(case)
     train = not case.held
-    apply = lambda params, x: compiled(case, train)(params, state, x)[0][0]
+    apply = lambda params, x: compiled(case, train)(params, state, x)[0]
     _, d_params, dx = by_hand(case, train, made(case))
-    d_y = random_like(apply(params, x))
+    d_y = random_like(apply(params, x)[0])
     v_params, v_x = random_like(params, seed=2), random_like(x, seed=3)
 
     def along(h):
         step = lambda a, v: a if v is None else jnp.asarray(np.asarray(a) + h * np.asarray(v))
         moved = lambda tree, v: jax.tree.map(step, tree, v)
-        return _inner(d_y, apply(moved(params, v_params), moved(x, v_x)))
+        y, new = apply(moved(params, v_params), moved(x, v_x))
+        added = auxiliary_loss(new)
+        return _inner(d_y, y) + (0.0 if added is None else float(added))
 
     h = 1e-6
     slope = (along(h) - along(-h)) / (2 * h)
@@ -229,7 +235,7 @@ def test_residuals_are_arrays(case, train):
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
 
 
-@every
+@pytest.mark.parametrize("case", [case for case in ROWS if case.keeps], ids=repr, scope="module")
 @modes
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16, jnp.float64], ids=["f32", "bf16", "f64"])
 def test_dtype_is_kept(case, dtype, train):

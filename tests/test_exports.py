@@ -34,9 +34,9 @@ EXPORTS = {
 }
 # Values and types without behaviour of their own; their module and attributes say what they are.
 BARE = {"Optimizer", "LayerLike", "Info", "Trainer", "Serial", "Parallel", "Residual", "Repeat", "EachStep",
-        "OnWeights", "Remat", "Bidirectional", "OpLayer", "Constant", "Normal", "VarianceScaling", "zeros", "ones",
-        "ShapeError", "ApplyEvery", "BacktrackingLinesearchInfo", "ZoomLinesearchInfo",
-        "WeightDecaySchedule"}  # fmt: skip
+        "OnWeights", "Remat", "InPrecision", "Observed", "Bidirectional", "OpLayer", "Constant", "Normal",
+        "VarianceScaling", "zeros", "ones", "ShapeError", "ApplyEvery", "BacktrackingLinesearchInfo",
+        "ZoomLinesearchInfo", "WeightDecaySchedule"}  # fmt: skip
 
 
 def explains_itself(name):

@@ -227,3 +227,11 @@ def test_the_velocity_of_keras_holds_the_learning_rate(keras, x64):
     assert np.abs(ours - expected).max() > 0.1
     within = optim.chain(nn.sgd(nn.schedules.exponential_decay(0.1, 1, 0.5)), optim.trace(0.9))
     np.testing.assert_allclose(our_path(within, grads(), start), expected, rtol=1e-6, atol=1e-7)
+
+
+def test_activity_penalty(keras):
+    x = drawn(BATCH, TIME, IN)
+    layer = keras.layers.ActivityRegularization(l1=0.3, l2=0.2)
+    layer(x)
+    _, state = nn.layers.ActivityPenalty(l1=0.3, l2=0.2).apply({}, {}, x, train=True)
+    np.testing.assert_allclose(state["auxiliary_loss"], float(sum(layer.losses)), rtol=1e-5)

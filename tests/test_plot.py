@@ -3,6 +3,7 @@
 import subprocess
 import sys
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -97,6 +98,57 @@ def test_a_heat_map_needs_as_many_names_as_rows_and_columns():
     message = r"^expected values of shape \(3, 1\), because there are so many names of rows and columns; got \(2, 2\)$"
     with pytest.raises(ValueError, match=message):
         nn.plot.heat_map(WRONG, rows=[1, 2, 3], columns=["a"])
+
+
+def found(final, suggestion, first=2.0):
+    """What a search over rates of 0.001, 0.01 and so on would have found."""
+    losses = np.stack([np.full(len(final), first), final], axis=1)
+    rates = 10.0 ** np.arange(-3, len(final) - 3)
+    return nn.training.LearningRates(rates, jnp.array(losses), jnp.array(final), jnp.array(suggestion))
+
+
+def test_learning_rates_are_drawn_with_the_suggestion_and_those_that_diverged(tmp_path):
+    figure = nn.plot.learning_rates(found([1.9, 0.5, 0.4, np.nan, np.nan], 0.01), title="digits")
+    (axes,) = figure.axes
+    drawn = lines_of(axes)
+    assert list(drawn) == ["loss at the beginning", "loss at the end", "suggestion: 0.01", "diverged"]
+    np.testing.assert_allclose(drawn["loss at the beginning"][1], [2.0, 2.0])
+    rates, final = drawn["loss at the end"]
+    np.testing.assert_allclose(rates, [1e-3, 0.01, 0.1, 1, 10])
+    np.testing.assert_allclose(final, [1.9, 0.5, 0.4, np.nan, np.nan])
+    np.testing.assert_allclose(drawn["suggestion: 0.01"][0], 0.01)
+    np.testing.assert_allclose(drawn["diverged"][0], [1, 10])
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("learning rate", "loss", "digits")
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(drawn)
+    figure.savefig(tmp_path / "rates.png")
+    assert (tmp_path / "rates.png").stat().st_size > 1000
+
+
+def test_a_rate_whose_loss_is_huge_does_not_flatten_the_others():
+    (axes,) = nn.plot.learning_rates(found([1.9, 0.5, 3e30], 0.01)).axes
+    low, high = axes.get_ylim()
+    assert (low, high) == pytest.approx((0.35, 20.0))
+    assert "diverged" not in lines_of(axes)
+
+
+@pytest.mark.parametrize("final", [[1.9, -0.5, np.nan], [0.0, np.nan, np.nan]])
+def test_losses_that_are_not_above_0_have_no_logarithm(final, tmp_path):
+    figure = nn.plot.learning_rates(found(final, 0.01))
+    assert figure.axes[0].get_yscale() == "linear"
+    figure.savefig(tmp_path / "rates.png")
+
+
+def test_where_all_rates_diverged_nothing_is_suggested(tmp_path):
+    figure = nn.plot.learning_rates(found([np.nan, np.nan], np.nan, first=np.nan))
+    assert list(lines_of(figure.axes[0])) == ["loss at the beginning", "loss at the end", "diverged"]
+    figure.savefig(tmp_path / "rates.png")
+
+
+def test_of_several_searches_one_is_asked_for():
+    both = jax.tree.map(lambda a: jnp.stack([a, a]), found([1.9, 0.5], 0.01))
+    with pytest.raises(ValueError, match=r"^expected one row of rates, .*; got shape \(2, 2\)\n  hint: jax.tree.map"):
+        nn.plot.learning_rates(both)
 
 
 def test_no_window_and_no_global_state_of_matplotlib_is_involved():

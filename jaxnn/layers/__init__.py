@@ -2,6 +2,8 @@
 
 from jaxnn.layers._activations import PReLU as PReLU
 from jaxnn.layers._activations import Swish as Swish
+from jaxnn.layers._activity import ActivityPenalty as ActivityPenalty
+from jaxnn.layers._activity import GaussianKL as GaussianKL
 from jaxnn.layers._attention import SelfAttention as SelfAttention
 from jaxnn.layers._bias import Bias as Bias
 from jaxnn.layers._bidirectional import Bidirectional as Bidirectional
@@ -47,6 +49,9 @@ from jaxnn.layers._pooling import AveragePool as AveragePool
 from jaxnn.layers._pooling import MaxPool as MaxPool
 from jaxnn.layers._positions import PositionalEmbedding as PositionalEmbedding
 from jaxnn.layers._positions import Sinusoidal as Sinusoidal
+from jaxnn.layers._precision import InPrecision as InPrecision
+from jaxnn.layers._precision import Precision as Precision
+from jaxnn.layers._precision import in_precision as in_precision
 from jaxnn.layers._recurrence import GRU as GRU
 from jaxnn.layers._recurrence import LSTM as LSTM
 from jaxnn.layers._recurrence import RNN as RNN
@@ -63,6 +68,7 @@ __all__ = [
     "GRU",
     "LSTM",
     "RNN",
+    "ActivityPenalty",
     "AdaptiveAveragePool",
     "AdaptiveMaxPool",
     "AveragePool",
@@ -78,9 +84,11 @@ __all__ = [
     "Dropout",
     "EachStep",
     "Embed",
+    "GaussianKL",
     "GaussianNoise",
     "GaussianSample",
     "GroupNorm",
+    "InPrecision",
     "InstanceNorm",
     "Layer",
     "LayerLike",
@@ -91,6 +99,7 @@ __all__ = [
     "PReLU",
     "Parallel",
     "PositionalEmbedding",
+    "Precision",
     "RMSNorm",
     "Remat",
     "Repeat",
@@ -108,6 +117,7 @@ __all__ = [
     "bidirectional",
     "drop_connect",
     "each_step",
+    "in_precision",
     "on_weights",
     "parallel",
     "remat",

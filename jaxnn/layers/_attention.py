@@ -192,10 +192,13 @@ class SelfAttention(Layer):
         if self.cache is None:
             return q, k, v, mask, state
         length, time = state["length"], q.shape[1]
-        k, v = (lax.dynamic_update_slice_in_dim(state[name], new, length, 1) for name, new in (("k", k), ("v", v)))
+        # In the dtype with which the cache was made, which `in_precision` leaves as it is.
+        put = lambda held, new: lax.dynamic_update_slice_in_dim(held, new.astype(held.dtype), length, 1)
+        held = {"k": put(state["k"], k), "v": put(state["v"], v)}
+        k, v = (held[name].astype(q.dtype) for name in "kv")
         mask = jnp.arange(self.cache, dtype=jnp.int32)[None, None, :] <= positions[None, :, None]
         q = q + jnp.where(length + time <= self.cache, 0, jnp.nan).astype(q.dtype)  # where nobody can be told
-        return q, k, v, mask, {"k": k, "v": v, "length": length + time}
+        return q, k, v, mask, held | {"length": length + time}
 
 
 def _is_pair(x):

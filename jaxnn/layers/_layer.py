@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.ad_checkpoint import checkpoint_name
 
 from jaxnn.errors import describe, is_array, located
+from jaxnn.layers._auxiliary import auxiliary_loss
 from jaxnn.ops import Op, add, concatenate, last, mean_over_time
 from jaxnn.ops._op import pull, pullback
 from jaxnn.ops._settings import static
@@ -72,11 +73,18 @@ class Layer(ABC):
         self, params: Params, state: State, x: Any, *, key: Key | None = None, train: bool = False
     ) -> tuple[tuple[Any, State], Residuals]:
         """Return the output and the new state, and what the backward needs."""
-        return pullback(lambda params, x: self.apply(params, state, x, key=key, train=train), params, x, has_aux=True)
+
+        def apply(params, x):
+            y, new = self.apply(params, state, x, key=key, train=train)
+            return (y, auxiliary_loss(new)), new
+
+        ((y, added), new), backward = pullback(apply, params, x, has_aux=True)
+        return (y, new), (backward, jax.tree.map(jnp.ones_like, added))
 
     def bwd(self, residuals: Residuals, dy: Any) -> tuple[Params, Any]:
         """Return the cotangents of the parameters and of the input, given that of the output."""
-        d_params, dx = pull(residuals, dy)
+        backward, d_added = residuals  # the loss has a slope of 1 by what a layer adds to it
+        d_params, dx = pull(backward, (dy, d_added))
         return d_params, dx
 
     @property

@@ -48,6 +48,7 @@ from jaxnn.optim._averaging import periodic_update as periodic_update
 from jaxnn.optim._backtracking import BacktrackingLinesearchInfo as BacktrackingLinesearchInfo
 from jaxnn.optim._backtracking import ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState
 from jaxnn.optim._backtracking import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
+from jaxnn.optim._by_name import by_name as by_name
 from jaxnn.optim._centralize import centralize as centralize
 from jaxnn.optim._clipping import clip as clip
 from jaxnn.optim._clipping import clip_by_block_rms as clip_by_block_rms
@@ -111,7 +112,12 @@ from jaxnn.optim._lion import lion as lion
 from jaxnn.optim._lion import scale_by_lion as scale_by_lion
 from jaxnn.optim._lookahead import LookaheadParams as LookaheadParams
 from jaxnn.optim._lookahead import LookaheadState as LookaheadState
+from jaxnn.optim._lookahead import WithLookaheadState as WithLookaheadState
 from jaxnn.optim._lookahead import lookahead as lookahead
+from jaxnn.optim._lookahead import with_lookahead as with_lookahead
+from jaxnn.optim._loss_scale import LossScaleState as LossScaleState
+from jaxnn.optim._loss_scale import dynamic_loss_scale as dynamic_loss_scale
+from jaxnn.optim._loss_scale import loss_scale_of as loss_scale_of
 from jaxnn.optim._low_memory import LowMemoryState as LowMemoryState
 from jaxnn.optim._low_memory import low_memory as low_memory
 from jaxnn.optim._low_memory import stochastic_round as stochastic_round
@@ -160,6 +166,9 @@ from jaxnn.optim._norms import global_norm as global_norm
 from jaxnn.optim._novograd import ScaleByNovogradState as ScaleByNovogradState
 from jaxnn.optim._novograd import novograd as novograd
 from jaxnn.optim._novograd import scale_by_novograd as scale_by_novograd
+from jaxnn.optim._on_validation import ReduceOnValidationState as ReduceOnValidationState
+from jaxnn.optim._on_validation import after_row as after_row
+from jaxnn.optim._on_validation import reduce_on_validation as reduce_on_validation
 from jaxnn.optim._optimistic import ScaleByOptimisticGradientState as ScaleByOptimisticGradientState
 from jaxnn.optim._optimistic import optimistic_adam_v2 as optimistic_adam_v2
 from jaxnn.optim._optimistic import optimistic_gradient_descent as optimistic_gradient_descent
@@ -246,6 +255,7 @@ __all__ = [
     "InjectStatefulHyperparamsState",
     "LookaheadParams",
     "LookaheadState",
+    "LossScaleState",
     "LowMemoryState",
     "MadgradState",
     "MaskedNode",
@@ -264,6 +274,7 @@ __all__ = [
     "PartitionState",
     "ProdigyState",
     "ReduceLROnPlateauState",
+    "ReduceOnValidationState",
     "SAMState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
@@ -293,6 +304,7 @@ __all__ = [
     "SplitRealAndImaginaryState",
     "TraceState",
     "WeightDecaySchedule",
+    "WithLookaheadState",
     "ZeroNansState",
     "ZoomLinesearchInfo",
     "acprop",
@@ -310,12 +322,14 @@ __all__ = [
     "add_noise",
     "ademamix",
     "adopt",
+    "after_row",
     "amsgrad",
     "apply_every",
     "apply_if_finite",
     "apply_updates",
     "averaged_momentum",
     "averaged_params",
+    "by_name",
     "centralize",
     "chain",
     "clip",
@@ -329,6 +343,7 @@ __all__ = [
     "dog",
     "dowg",
     "dpsgd",
+    "dynamic_loss_scale",
     "ema",
     "equally_averaged",
     "exponentially_averaged",
@@ -349,6 +364,7 @@ __all__ = [
     "lion",
     "look_ahead",
     "lookahead",
+    "loss_scale_of",
     "low_memory",
     "madgrad",
     "masked",
@@ -379,6 +395,7 @@ __all__ = [
     "proportional_rate",
     "radam",
     "reduce_on_plateau",
+    "reduce_on_validation",
     "rmsprop",
     "rprop",
     "sam",
@@ -444,6 +461,7 @@ __all__ = [
     "unitwise_norm",
     "value_and_grad_from_state",
     "with_extra_args_support",
+    "with_lookahead",
     "yogi",
     "zero_nans",
 ]

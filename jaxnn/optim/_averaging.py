@@ -90,8 +90,8 @@ def equally_averaged(
     `every` is the length of an epoch or a cycle; with 1 it is the mean of Polyak. PyTorch's `AveragedModel` is the
     same, but its user says when.
 
-    Running statistics, as batch normalization has them, are those of the last parameters and not of the mean: run
-    some batches through the model with the averaged parameters, in training, before it is used.
+    Running statistics, as batch normalization has them, are those of the last parameters and not of the mean:
+    `nn.training.recalibrated` computes them anew.
 
     It must be outermost, for the reasons that `exponentially_averaged` gives, and its mean is kept in float32 at least.
 
@@ -130,8 +130,7 @@ def equally_averaged(
 def averaged_params(state: Any) -> Any:
     """Return the averaged parameters out of a state, wherever in it they stand, in float32 at least.
 
-    To evaluate a trainer's: `ts._replace(params=averaged_params(ts.opt_state))`. For parameters in bfloat16 put
-    `optax.tree.cast_like(averaged_params(state), params)`.
+    `evaluate(..., averaged=True)` evaluates a trainer's, and `nn.training.averaged` puts them into a train state.
 
     Args:
         state: Of an optimizer that averages, or of a chain or a wrapper with one in it, or a whole train state.

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxnn.training._compiled import compiled, hashable
-from jaxnn.training._epoch import FitState, History, begin, close, order, step
+from jaxnn.training._epoch import FitState, History, begin, close, end, order, step
 from jaxnn.training._plan import Plan
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
@@ -20,10 +20,10 @@ from jaxnn.typing import Array, Data
 class Report(NamedTuple):
     """What is to be seen of a run after a chunk, in memory of its own: the rest is given away to the next chunk."""
 
-    history: History  # shape (epochs,) each
-    row: Array  # epochs of the run finished, shape (), int32
-    position: Array  # steps of the next epoch taken, shape (), int32
-    loss: Array  # mean over these steps, shape ()
+    history: History  # shape (rows,) each
+    row: Array  # rows finished, shape (), int32
+    position: Array  # steps taken of the epoch under way, shape (), int32
+    loss: Array  # mean over the steps of the row under way, shape ()
     going: Array  # whether there is more to do, shape (), bool
 
 
@@ -33,15 +33,19 @@ Chunk = Callable[[FitState, Array, Any], tuple[FitState, Array, Report]]
 
 @compiled
 def start(
-    static: tuple[Plan, int], state: TrainState | FitState, stopping: EarlyStopping | None
+    static: tuple[Trainer, Plan], state: TrainState | FitState, data: Data, stopping: EarlyStopping | None
 ) -> tuple[FitState, Array]:
     """Return the state to begin with, copied, so that it can be given away; and the order of its epoch.
 
     The order follows from the key and the epoch: it is computed once an epoch, and never saved.
     """
-    plan, examples = static
-    fit_state = state if isinstance(state, FitState) else begin(plan, state, stopping)
-    return jax.tree.map(jnp.copy, fit_state), order(plan, fit_state.train_state, examples)
+    trainer, plan = static
+    if isinstance(state, FitState):
+        fit_state = state
+    else:
+        row = state.position // plan.row_steps(data.examples)  # one within an epoch has some of its rows behind it
+        fit_state = begin(trainer, plan, state, data, stopping, row)
+    return jax.tree.map(jnp.copy, fit_state), order(plan, fit_state.train_state, data.examples)
 
 
 def program(trainer: Trainer, plan: Plan, data: Data, validation: Data | None, stopping: EarlyStopping | None) -> Chunk:
@@ -64,26 +68,37 @@ def _steps(
     stopping: EarlyStopping | None,
 ) -> tuple[FitState, Array, Report]:
     trainer, plan = static
-    steps = plan.steps(data.examples)
+    n = data.examples
+    steps, row_steps, rows_per_epoch = plan.steps(n), plan.row_steps(n), plan.rows_per_epoch(n)
 
-    def within_epoch(_, carry):
+    def within_row(_, carry):
         fit_state, rows, left = carry
-        here = jnp.minimum(left, steps - fit_state.train_state.position)
-        here = jnp.where(fit_state.goes_on(), here, 0)
+        position = fit_state.train_state.position
+        row_end = jnp.minimum((position // row_steps + 1) * row_steps, steps)
+        here = jnp.where(fit_state.goes_on(), jnp.minimum(left, row_end - position), 0)
         # Always in a loop, as in `fit`: XLA rounds a step differently if it stands alone.
         take = lambda _, fit_state: step(trainer, plan, fit_state, data, rows)
         fit_state = lax.fori_loop(jnp.zeros_like(here), here, take, fit_state)
 
-        def end(fit_state):
+        def end_row(fit_state):
             fit_state = close(trainer, plan, fit_state, validation, stopping)
-            return fit_state, order(plan, fit_state.train_state, data.examples)
+            if rows_per_epoch == 1:
+                return end_epoch(fit_state)
+            at_end = (fit_state.train_state.position == steps) | ~fit_state.goes_on()
+            return lax.cond(at_end, end_epoch, lambda fit_state: (fit_state, rows), fit_state)
 
-        at_end = fit_state.train_state.position == steps
-        return *lax.cond(at_end, end, lambda fit_state: (fit_state, rows), fit_state), left - here
+        def end_epoch(fit_state):
+            fit_state = end(fit_state)
+            return fit_state, order(plan, fit_state.train_state, n)
+
+        at_row_end = (here > 0) & (position + here == row_end)
+        return *lax.cond(at_row_end, end_row, lambda fit_state: (fit_state, rows), fit_state), left - here
 
     # Counted loops only: on a CPU one that asks a condition of its own takes 7 us more a turn.
-    epochs = (fit_state.train_state.position + count + steps - 1) // steps
-    fit_state, rows, _ = lax.fori_loop(jnp.zeros_like(epochs), epochs, within_epoch, (fit_state, rows, count))
+    begun = fit_state.train_state.position // row_steps
+    epochs, rest = jnp.divmod(fit_state.train_state.position + count, steps)
+    turns = epochs * rows_per_epoch + (rest + row_steps - 1) // row_steps - begun
+    fit_state, rows, _ = lax.fori_loop(jnp.zeros_like(turns), turns, within_row, (fit_state, rows, count))
     report = Report(
         fit_state.history, fit_state.row, fit_state.train_state.position, fit_state.means["loss"], fit_state.goes_on()
     )

@@ -1,16 +1,19 @@
-"""An epoch in its parts: an order, steps, an end. `fit` loops over them, and `run` may pause between any two."""
+"""An epoch in its parts: an order, steps, rows, an end. `fit` loops over them, and `run` may pause between any two."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from jaxnn.optim import after_row
+from jaxnn.training._averages import averaged
 from jaxnn.training._evaluate import mean, means, weights
 from jaxnn.training._order import shuffled
 from jaxnn.training._plan import Plan
 from jaxnn.training._stopping import Best, EarlyStopping
-from jaxnn.training._trainer import SHUFFLE, Trainer, TrainState
+from jaxnn.training._trainer import SHUFFLE, Observed, Trainer, TrainState
+from jaxnn.tree import named_leaves
 from jaxnn.typing import Array, Data
 
 History = dict[str, Array]
@@ -21,30 +24,32 @@ class FitState(NamedTuple):
 
     train_state: TrainState
     best: Best | None  # None without early stopping
-    history: History  # one row an epoch, NaN for epochs that have not been
-    row: Array  # where this epoch's row will go, shape (), int32
-    weight: Array  # of all examples that this epoch has met, shape ()
-    means: dict[str, Array]  # of loss and metrics over these examples, shape ()
+    history: History  # one row an epoch, or more, NaN for those that have not been
+    row: Array  # where the row under way will go, shape (), int32
+    weight: Array  # of all examples that this row has met, shape ()
+    means: dict[str, Array]  # of loss, metrics and what is recorded over these examples, shape ()
 
     def goes_on(self) -> Array:
-        """Whether there are epochs left, and early stopping has not fired."""
+        """Whether there are rows left, and early stopping has not fired."""
         left = self.row < len(self.history["loss"])
         return left if self.best is None else left & ~self.best.stopped
 
     def finished(self) -> tuple[TrainState, History]:
         """What a run returns at its end: with early stopping, the best parameters and layer state."""
-        if self.best is None:
-            return self.train_state, self.history
-        return self.train_state._replace(params=self.best.params, state=self.best.state), self.history
+        ts = self.train_state
+        return ts if self.best is None else self.best.restored(ts), self.history
 
 
-def begin(plan: Plan, train_state: TrainState, stopping: EarlyStopping | None) -> FitState:
-    """Return the state before the first step of a run."""
+def begin(
+    trainer: Trainer, plan: Plan, train_state: TrainState, data: Data, stopping: EarlyStopping | None, row: Array
+) -> FitState:
+    """Return the state before the first step of a run, which begins with a row of its first epoch."""
     best = None if stopping is None else stopping.begin(train_state)
-    missing = jnp.full(plan.epochs, jnp.nan, jnp.result_type(float))
+    missing = jnp.full(plan.rows(data.examples), jnp.nan, jnp.result_type(float))
     none = jnp.zeros((), missing.dtype)
-    history, so_far = dict.fromkeys(plan.names, missing), dict.fromkeys(plan.seen, none)
-    return FitState(train_state, best, history, jnp.zeros((), jnp.int32), none, so_far)
+    seen = [*plan.seen, *_record_names(trainer, plan, train_state, data)]
+    history = dict.fromkeys([*plan.names, *seen], missing)
+    return FitState(train_state, best, history, row, none, dict.fromkeys(seen, none))
 
 
 def order(plan: Plan, train_state: TrainState, examples: int) -> Array:
@@ -67,34 +72,79 @@ def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Ar
     filled = plan.steps(n) * b > n
     real = ts.position * b + jnp.arange(b, dtype=jnp.int32) < n if filled else None
     batch = batch._replace(w=weights(batch, real))
-    ts, info = trainer.step(ts, batch)
-    seen = [info.loss, *(mean(m, info.prediction, batch.y, batch.w) for m in plan.metrics)]
+    after, observed = trainer.observed_step(ts, batch)
+    figures = [observed.loss, *(mean(m, observed.prediction, batch.y, batch.w) for m in plan.metrics)]
+    seen = dict(zip(plan.seen, figures, strict=True)) | _recorded(plan, ts, observed)
     # A running mean rather than a sum to divide at the end: it rounds less, and a lone step's loss not at all.
     dtype = fit_state.weight.dtype
     weight = jnp.asarray(b, dtype) if batch.w is None else batch.w.sum().astype(dtype)
     total = fit_state.weight + weight
     before, now = (part / jnp.where(total == 0, 1, total) for part in (fit_state.weight, weight))
-    so_far = {
-        name: before * fit_state.means[name] + now * value.astype(dtype)
-        for name, value in zip(plan.seen, seen, strict=True)
-    }
-    return fit_state._replace(train_state=ts._replace(position=ts.position + 1), weight=total, means=so_far)
+    so_far = {name: before * fit_state.means[name] + now * value.astype(dtype) for name, value in seen.items()}
+    return fit_state._replace(train_state=after._replace(position=ts.position + 1), weight=total, means=so_far)
 
 
 def close(
     trainer: Trainer, plan: Plan, fit_state: FitState, validation: Data | None, stopping: EarlyStopping | None
 ) -> FitState:
-    """End an epoch: evaluate on validation data, write the history's row, decide whether to stop."""
+    """End a row: evaluate on validation data, write the history, see whether to stop or to lower learning rates."""
     ts, row, best = fit_state.train_state, fit_state.means, fit_state.best
+    judged_ts = averaged(ts) if plan.averaged else ts
+    validated = True  # a Python bool where it always is: then there is no branch
     if validation is not None:
-        judged = means(trainer, ts, validation, (trainer.loss, *plan.metrics), plan.batch_size)
-        row = row | {f"validation_{name}": value for name, value in zip(plan.seen, judged, strict=True)}
+        names = [f"validation_{name}" for name in plan.seen]
+
+        def validate(judged_ts):
+            judged = means(trainer, judged_ts, validation, (trainer.loss, *plan.metrics), plan.batch_size)
+            return {name: value.astype(fit_state.weight.dtype) for name, value in zip(names, judged, strict=True)}
+
+        if plan.validate_every == 1:
+            row = row | validate(judged_ts)
+        else:
+            count = fit_state.row + 1
+            validated = (count % plan.validate_every == 0) | (count == len(fit_state.history["loss"]))
+            missing = lambda _: dict.fromkeys(names, jnp.full((), jnp.nan, fit_state.weight.dtype))
+            row = row | lax.cond(validated, validate, missing, judged_ts)
     history = {
         name: rows.at[fit_state.row].set(row[name].astype(rows.dtype)) for name, rows in fit_state.history.items()
     }
     if stopping is not None and best is not None:
-        value = row[plan.monitor(stopping)]
-        best = stopping.after(best, ts, value.astype(best.value.dtype))
-    ts = ts._replace(epoch=ts.epoch + 1, position=jnp.zeros_like(ts.position))
+        name = plan.monitor(stopping)
+        after = stopping.after(best, judged_ts, row[name].astype(best.value.dtype))
+        best = _where(validated, after, best) if name.startswith("validation_") else after
+    ts = ts._replace(opt_state=after_row(ts.opt_state, row, validated=validated))
     weight, none = jax.tree.map(jnp.zeros_like, (fit_state.weight, fit_state.means))
     return FitState(ts, best, history, fit_state.row + 1, weight, none)
+
+
+def end(fit_state: FitState) -> FitState:
+    """End an epoch: after its last row, or the one in which the run stopped."""
+    ts = fit_state.train_state
+    return fit_state._replace(train_state=ts._replace(epoch=ts.epoch + 1, position=jnp.zeros_like(ts.position)))
+
+
+def _where(condition: Array | bool, new: Any, old: Any) -> Any:
+    return new if condition is True else jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
+
+
+def _recorded(plan: Plan, train_state: TrainState, observed: Observed) -> dict[str, Array]:
+    """What is recorded of a step, by name: of a tree of several figures each with the name of its leaf."""
+    figures = {}
+    for name, recorder in plan.record:
+        for leaf, figure in named_leaves(recorder(train_state, observed)).items():
+            if jnp.ndim(figure) != 0:
+                raise ValueError(f"expected record to give scalars, because a row of the history has one; got one of "
+                                 f"shape {jnp.shape(figure)} for {name!r}")  # fmt: skip
+            figures[f"{name}/{leaf}" if leaf else name] = jnp.asarray(figure)
+    return figures
+
+
+def _record_names(trainer: Trainer, plan: Plan, train_state: TrainState, data: Data) -> list[str]:
+    if not plan.record:
+        return []
+
+    def recorded(train_state, data):
+        batch = data.take(jnp.zeros(plan.batch_size, jnp.int32))
+        return _recorded(plan, train_state, trainer.observed_step(train_state, batch)[1])
+
+    return list(jax.eval_shape(recorded, train_state, data))

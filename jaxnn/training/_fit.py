@@ -1,6 +1,6 @@
 """`fit`: a whole training run as one pure function."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import SupportsIndex
 
 import jax
@@ -10,9 +10,10 @@ from jax import lax
 from jaxnn.errors import values
 from jaxnn.gradients import LossLike
 from jaxnn.training._compiled import compiled
-from jaxnn.training._epoch import FitState, History, begin, close, order, step
-from jaxnn.training._plan import Plan, planned
-from jaxnn.training._stopping import EarlyStopping, while_loop
+from jaxnn.training._epoch import FitState, History, begin, close, end, order, step
+from jaxnn.training._plan import Plan, Recorder, planned
+from jaxnn.training._scan_while import while_loop
+from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Data
 
@@ -29,6 +30,10 @@ def fit(
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
+    steps_per_row: SupportsIndex | None = None,
+    validate_every: SupportsIndex = 1,
+    record: Mapping[str, Recorder] | None = None,
+    averaged: bool = False,
     checkpoint: bool = False,
 ) -> tuple[TrainState, History]:
     """Train for a number of epochs, in one compiled program.
@@ -58,20 +63,32 @@ def fit(
         stopping: When to stop early; its numbers may be tracers.
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
+        steps_per_row: After how many steps of an epoch, and at its end, the history has a row, validation is evaluated
+            and early stopping looks; by default only at the end.
+        validate_every: Of so many rows one is validated, and the last of all; the others are NaN.
+        record: What else to keep of every step, under names: functions of the train state before it and of what there
+            was to see (`nn.training.Observed`: loss, prediction, gradients, updates) that return a scalar or a tree of
+            scalars, such as `nn.training.gradient_norms` and `nn.training.learning_rate(schedule)`. Of the steps of a
+            row the mean is kept, weighed as the loss is.
+        averaged: Whether validation, and early stopping's best parameters, are those of the average that the
+            optimizer keeps (`nn.optim.exponentially_averaged` or `equally_averaged`).
         checkpoint: Whether a gradient through the run computes each epoch again rather than keep what
             every step of every epoch remembers. (With early stopping it always does.)
 
     Returns:
         The last train state (with early stopping, with the best parameters and layer state) and the
-        history: for `"loss"`, each metric, and these of validation as `"validation_..."`, an array of
-        shape `(epochs,)`, NaN after a stop. The loss is the mean over the epoch's steps, while parameters
-        move.
+        history: for `"loss"`, each metric, these of validation as `"validation_..."`, and what is recorded, an
+        array of shape `(epochs,)`, NaN after a stop; with `steps_per_row` so many rows more an epoch. The loss is the
+        mean over the row's steps, while parameters move. What is recorded as a tree has a name for each leaf, such as
+        `"gradient_norm/dense_0/w"`.
 
     Raises:
-        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int (NumPy's are); a metric has a state.
+        TypeError: The data is no `Data`, or a count, such as `epochs`, no int (NumPy's are); a metric has a state;
+            what records is no function.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
-            finite, or has labels out of range; what is watched has no history; the optimizer's state is
-            another's; the train state is one within an epoch.
+            finite, or has labels out of range; a count is below 1; what is watched has no history; what is recorded is
+            no scalar; the optimizer's state is another's, or has no average that could be evaluated; the train state
+            is one within an epoch.
         ShapeError: The model cannot take the inputs, or the loss the targets.
 
     >>> import jax, jaxnn as nn
@@ -84,7 +101,8 @@ def fit(
     """
     plan = planned(
         trainer, train_state, data, epochs=epochs, batch_size=batch_size, validation=validation, metrics=metrics,
-        stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
+        stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder, steps_per_row=steps_per_row,
+        validate_every=validate_every, record=record, averaged=averaged,
     )  # fmt: skip
     position = values(train_state.position)
     if position:
@@ -104,6 +122,7 @@ def _fit(
 ) -> tuple[TrainState, History]:
     trainer, plan, checkpoint = static
     data, validation = data.on_device(), None if validation is None else validation.on_device()
+    steps, row_steps = plan.steps(data.examples), plan.row_steps(data.examples)
 
     def epoch(fit_state: FitState) -> FitState:
         ts = fit_state.train_state
@@ -111,10 +130,22 @@ def _fit(
         # A constant, which all members of a sweep share: so a step takes a slice of each order and need not gather.
         fit_state = fit_state._replace(train_state=ts._replace(position=jnp.zeros((), jnp.int32)))
         take = lambda fit_state, _: (step(trainer, plan, fit_state, data, rows), None)
-        fit_state, _ = lax.scan(take, fit_state, length=plan.steps(data.examples))
-        return close(trainer, plan, fit_state, validation, stopping)
 
-    fit_state = begin(plan, train_state, stopping)
+        def row(fit_state: FitState, length: int) -> FitState:
+            fit_state, _ = lax.scan(take, fit_state, length=length)
+            return close(trainer, plan, fit_state, validation, stopping)
+
+        def row_unless_stopped(fit_state: FitState, length: int) -> FitState:
+            return lax.cond(fit_state.goes_on(), lambda s: row(s, length), lambda s: s, fit_state)
+
+        whole, rest = divmod(steps, row_steps)
+        if (whole, rest) == (1, 0):
+            return end(row(fit_state, row_steps))
+        next_row = row if stopping is None else row_unless_stopped
+        fit_state, _ = lax.scan(lambda s, _: (next_row(s, row_steps), None), fit_state, length=whole)
+        return end(next_row(fit_state, rest) if rest else fit_state)
+
+    fit_state = begin(trainer, plan, train_state, data, stopping, row=jnp.zeros((), jnp.int32))
     if stopping is None:
         body = jax.checkpoint(epoch) if checkpoint else epoch
         fit_state, _ = lax.scan(lambda s, _: (body(s), None), fit_state, length=plan.epochs)

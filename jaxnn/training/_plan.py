@@ -1,15 +1,19 @@
 """The settings of a run, checked together with its data before any work is done."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import SupportsIndex, final
+from typing import Any, SupportsIndex, final
 
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.metrics import Metric
+from jaxnn.optim import averaged_params
 from jaxnn.training._checks import check_data, count, integer
 from jaxnn.training._stopping import EarlyStopping
-from jaxnn.training._trainer import Trainer, TrainState
+from jaxnn.training._trainer import Observed, Trainer, TrainState
 from jaxnn.typing import Data
+
+Recorder = Callable[[TrainState, Observed], Any]
+"""A function of the train state before a step and what was seen of the step, that returns a tree of scalars."""
 
 
 @final
@@ -23,10 +27,40 @@ class Plan:
     validates: bool
     shuffle: bool
     drop_remainder: bool
+    steps_per_row: int | None  # None is an epoch
+    validate_every: int  # of so many rows one is validated, and the last of all
+    record: tuple[tuple[str, Recorder], ...]
+    averaged: bool
 
     def steps(self, examples: int) -> int:
         """How many steps an epoch has."""
         return examples // self.batch_size if self.drop_remainder else -(-examples // self.batch_size)
+
+    def row_steps(self, examples: int) -> int:
+        """How many steps a row of the history has; the last one of an epoch may have fewer."""
+        return min(self.steps_per_row or self.steps(examples), self.steps(examples))
+
+    def rows_per_epoch(self, examples: int) -> int:
+        """How many rows of the history an epoch makes."""
+        return -(-self.steps(examples) // self.row_steps(examples))
+
+    def rows(self, examples: int) -> int:
+        """How many rows the history has."""
+        return self.epochs * self.rows_per_epoch(examples)
+
+    def begins(self, row: int, examples: int) -> int:
+        """After how many steps of the run a row of the history begins."""
+        epochs, rest = divmod(row, self.rows_per_epoch(examples))
+        return epochs * self.steps(examples) + rest * self.row_steps(examples)
+
+    def epochs_done(self, row: int, position: int, examples: int) -> int:
+        """How many epochs are finished, or stopped within, after so many rows and steps of the next one."""
+        per_epoch = self.rows_per_epoch(examples)
+        return row // per_epoch if position else -(-row // per_epoch)
+
+    def done(self, row: int, position: int, examples: int) -> int:
+        """How many steps of the run are done."""
+        return self.epochs_done(row, position, examples) * self.steps(examples) + position
 
     @property
     def seen(self) -> tuple[str, ...]:
@@ -35,7 +69,7 @@ class Plan:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of the history: one row each epoch."""
+        """The names of the history, but for what is recorded."""
         return (*self.seen, *(f"validation_{name}" for name in self.seen)) if self.validates else self.seen
 
     def monitor(self, stopping: EarlyStopping) -> str:
@@ -55,14 +89,18 @@ def planned(
     stopping: EarlyStopping | None,
     shuffle: bool,
     drop_remainder: bool,
+    steps_per_row: SupportsIndex | None = None,
+    validate_every: SupportsIndex = 1,
+    record: Mapping[str, Recorder] | None = None,
+    averaged: bool = False,
 ) -> Plan:
     """Return the plan of a run, or raise an error: of its data, its settings, or where it begins.
 
     Raises:
-        TypeError: The data is no `Data`, or `epochs` or `batch_size` no int; a metric has a state.
+        TypeError: The data is no `Data`, or a count no int; a metric has a state; what records is no function.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
-            finite, or has labels out of range; what is watched has no history; the optimizer's state is
-            another's.
+            finite, or has labels out of range; a count is below 1; what is watched has no history; the optimizer's
+            state is another's, or has no average that could be evaluated.
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
     metrics = (metrics,) if callable(metrics) else tuple(metrics)
@@ -84,12 +122,25 @@ def planned(
         validation is not None,
         shuffle,
         drop_remainder,
+        None if steps_per_row is None else count(steps_per_row, "steps_per_row", why="a row is of some"),
+        count(validate_every, "validate_every", why="it counts rows of the history"),
+        tuple((record or {}).items()),
+        averaged,
     )
-    twice = sorted({name for name in plan.names if plan.names.count(name) > 1})
+    for name, recorder in plan.record:
+        if not callable(recorder):
+            raise TypeError(f"expected record to have functions of a train state and what was seen of a step, because "
+                            f"each step calls them; got {recorder!r} for {name!r}")  # fmt: skip
+    names = [*plan.names, *dict(plan.record)]
+    twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise ValueError(f"expected metrics of different names, because they name history; got {twice} twice")
+        raise ValueError(
+            f"expected metrics and records of different names, because they name history; got {twice} twice"
+        )
     if stopping is not None and plan.monitor(stopping) not in plan.names:
         raise ValueError(f"expected early stopping to watch one of {', '.join(plan.names)}, because these are "
                          f"recorded; got {plan.monitor(stopping)!r}")  # fmt: skip
+    if averaged:
+        averaged_params(train_state.opt_state)
     trainer.check(train_state)
     return plan

@@ -158,20 +158,21 @@ def banner(plan: Plan, train_state: TrainState, examples: int) -> str:
 
 
 def status(plan: Plan, examples: int, report: Report, pace: Pace) -> str:
-    """Say where a run is: epoch, step and time left, mean loss of this epoch, validation of the last, and speed.
+    """Say where a run is: epoch, step and time left, mean loss of this row, validation of the last, and speed.
 
     What a narrow terminal has no room for is at the end.
     """
     steps, row, position = plan.steps(examples), int(report.row), int(report.position)
-    if row and not position:  # an epoch has just ended
-        epoch, step, loss = row, steps, report.history["loss"][row - 1]
-    else:
-        epoch, step, loss = row + 1, position, report.loss
+    epochs = plan.epochs_done(row, position, examples)
+    epoch, step = (epochs, steps) if epochs and not position else (epochs + 1, position)
+    just_ended = row > 0 and position % plan.row_steps(examples) == 0
+    loss = report.history["loss"][row - 1] if just_ended else report.loss
     words = [f"epoch {epoch}/{plan.epochs}", f"step {step}/{steps}"]
     if report.going:
-        words.append(f"{clock(pace.seconds(plan.epochs * steps - row * steps - position))} left")
+        words.append(f"{clock(pace.seconds((plan.epochs - epochs) * steps - position))} left")
     else:
-        words.append(f"{'took' if row == plan.epochs else 'stopped early after'} {clock(pace.elapsed)}")
+        whole = row == plan.rows(examples)
+        words.append(f"{'took' if whole else 'stopped early after'} {clock(pace.elapsed)}")
     words.append(f"loss {loss:.4g}")
     if row:
         words += [f"{name} {report.history[name][row - 1]:.4g}" for name in plan.names if name not in plan.seen]
@@ -180,37 +181,39 @@ def status(plan: Plan, examples: int, report: Report, pace: Pace) -> str:
     return ", ".join(words)
 
 
-def not_finite(before: tuple[int, int], report: Report, steps: int) -> tuple[int, int, int] | None:
+def not_finite(before: tuple[int, int], report: Report, plan: Plan, examples: int) -> tuple[int, int, int] | None:
     """Find a loss that is NaN or infinite: return its epoch, and the first and last step it may be of, from 1.
 
     Args:
-        before: Epochs and steps of the next one that were done before the chunk.
+        before: Rows of the history, and steps of the epoch under way, that were done before the chunk.
         report: What was seen after the chunk.
-        steps: How many an epoch has.
+        plan: Of the run.
+        examples: How many there are.
     """
-    (row, position), end = before, int(report.row)
-    losses = np.append(report.history["loss"][row:end], report.loss if report.position else 0.0)
+    end, done = int(report.row), plan.done(int(report.row), int(report.position), examples)
+    under_way = done > plan.begins(end, examples)
+    losses = np.append(report.history["loss"][before[0] : end], report.loss if under_way else 0.0)
     bad = ~np.isfinite(losses)
     if not bad.any():
         return None
-    epoch = row + int(bad.argmax())
-    first = max(epoch * steps, row * steps + position)
-    last = min((epoch + 1) * steps, end * steps + int(report.position))
-    return epoch + 1, first + 1, last
+    row = before[0] + int(bad.argmax())
+    first = max(plan.begins(row, examples), plan.done(*before, examples))
+    last = min(plan.begins(row + 1, examples), done)
+    return row // plan.rows_per_epoch(examples) + 1, first + 1, last
 
 
 ENDED = "interrupted when nothing was left to do: the run is complete"
 
 
-def interrupted_at(plan: Plan, steps: int, row: int, position: int) -> str:
+def interrupted_at(plan: Plan, examples: int, row: int, position: int) -> str:
     """Say where a run was interrupted, and how one goes on."""
-    epochs = plan.epochs
-    where = f"in epoch {row + 1} of {epochs}, after {position} of its {steps} steps"
+    epochs, done = plan.epochs, plan.epochs_done(row, position, examples)
+    where = f"in epoch {done + 1} of {epochs}, after {position} of its {plan.steps(examples)} steps"
     if not position:
-        where = f"after epoch {row} of {epochs}"
+        where = f"after epoch {done} of {epochs}"
     return (
         f"interrupted {where}; to go on from what this returns: "
-        f"nn.run(trainer, train_state, data, epochs={epochs - row}, ...)"
+        f"nn.run(trainer, train_state, data, epochs={epochs - done}, ...)"
     )
 
 

@@ -3,7 +3,7 @@
 import math
 import time
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import SupportsIndex
 
 import jax
@@ -15,9 +15,9 @@ from jaxnn.training._chunk import Report
 from jaxnn.training._compiled import compiled
 from jaxnn.training._epoch import FitState, order
 from jaxnn.training._pace import Pace
-from jaxnn.training._plan import Plan, planned
+from jaxnn.training._plan import Plan, Recorder, planned
 from jaxnn.training._progress import banner, clock, say
-from jaxnn.training._run import UNMOVED, Outcome, moved, prepare, run
+from jaxnn.training._run import UNMOVED, Outcome, moved, moving, prepare, run, written
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Array, Data
@@ -35,6 +35,10 @@ def dry_run(
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
+    steps_per_row: SupportsIndex | None = None,
+    validate_every: SupportsIndex = 1,
+    record: Mapping[str, Recorder] | None = None,
+    averaged: bool = False,
 ) -> dict[str, float]:
     """Rehearse a run: check all arguments, compile, take some steps and the last one of an epoch, and end it.
 
@@ -53,9 +57,13 @@ def dry_run(
         stopping: When the run would stop early.
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
+        steps_per_row: After how many steps of an epoch, and at its end, the history would have a row.
+        validate_every: Of so many rows one would be validated.
+        record: What else to keep of every step, under names, as for `fit`.
+        averaged: Whether validation is with the averages that the optimizer keeps.
 
     Returns:
-        The row that an epoch of only these steps would have in the history.
+        The last row of the history of an epoch of only these steps.
 
     Raises:
         TypeError: As `run` does.
@@ -77,6 +85,7 @@ def dry_run(
     begun = prepare(
         trainer, _between_epochs(train_state), data, epochs=epochs, batch_size=batch_size, validation=validation,
         metrics=metrics, stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
+        steps_per_row=steps_per_row, validate_every=validate_every, record=record, averaged=averaged,
     )  # fmt: skip
     plan, n, steps = begun.plan, data.examples, begun.plan.steps(data.examples)
     say(banner(plan, begun.fit_state.train_state, n))
@@ -96,13 +105,13 @@ def dry_run(
             taken, took = taken + more, seconds / more
     # On to the last step, whose chunk also ends the epoch.
     last = jnp.full_like(fit_state.train_state.position, steps - 1)
-    fit_state = fit_state._replace(train_state=fit_state.train_state._replace(position=last))
+    last_row = jnp.full_like(fit_state.row, plan.rows(n) - 1)  # which is validated in any case
+    fit_state = fit_state._replace(train_state=fit_state.train_state._replace(position=last), row=last_row)
     fit_state, rows, report, took_last = timed(fit_state, rows, 1)
     say(f"a step took {1e3 * took:.3g} ms, the last of an epoch and its end {1e3 * took_last:.3g} ms, so the run will "
         f"take about {clock(plan.epochs * ((steps - 1) * took + took_last))}")  # fmt: skip
-    history = jax.device_get(report.history)
-    row = {name: float(history[name][0]) for name in plan.names}
-    if not moved(begun.params, fit_state.train_state.params):
+    row = written(plan, jax.device_get(report.history), int(report.row) - 1)
+    if not moved(begun.moving, moving(fit_state.train_state)):
         warnings.warn(UNMOVED, UserWarning, stacklevel=2)
     if not math.isfinite(row["loss"]):
         warnings.warn("the loss of the first steps is not finite", RuntimeWarning, stacklevel=2)

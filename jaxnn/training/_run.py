@@ -2,7 +2,7 @@
 
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple, SupportsIndex, final
 
@@ -11,13 +11,14 @@ import jax.numpy as jnp
 
 from jaxnn.errors import values
 from jaxnn.gradients import LossLike
+from jaxnn.optim import loss_scale_of
 from jaxnn.training._checks import count
 from jaxnn.training._chunk import Chunk, Report, program, start
 from jaxnn.training._compiled import transforming
 from jaxnn.training._epoch import FitState, History
 from jaxnn.training._interrupt import interruptible
 from jaxnn.training._pace import Pace
-from jaxnn.training._plan import Plan, planned
+from jaxnn.training._plan import Plan, Recorder, planned
 from jaxnn.training._progress import ENDED, banner, interrupted_at, not_finite, say, sink, status
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
@@ -68,6 +69,10 @@ def run(
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
     drop_remainder: bool = False,
+    steps_per_row: SupportsIndex | None = None,
+    validate_every: SupportsIndex = 1,
+    record: Mapping[str, Recorder] | None = None,
+    averaged: bool = False,
     chunk: SupportsIndex | None = None,
     progress: bool = True,
     on_epoch: Callable[[int, dict[str, float]], object] | None = None,
@@ -112,11 +117,18 @@ def run(
         stopping: When to stop early.
         shuffle: Whether every epoch has an order of its own.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
+        steps_per_row: After how many steps of an epoch, and at its end, the history has a row, validation is evaluated
+            and early stopping looks; by default only at the end.
+        validate_every: Of so many rows one is validated, and the last of all; the others are NaN.
+        record: What else to keep of every step, under names, as for `fit`.
+        averaged: Whether validation, and early stopping's best parameters, are those of the average that the
+            optimizer keeps.
         chunk: Steps a chunk, for those who want to know where exactly it may pause.
         progress: Whether to show a banner and a bar on stderr, or lines if that is no terminal and no notebook
             (or tqdm is not installed).
-        on_epoch: Called after every epoch with its number, from 1, and its row of the history as floats, to
-            print or to log; up to a chunk late, so the device does not wait. What it raises ends the run.
+        on_epoch: Called after every epoch, or every row if there are more, with its number, from 1, and its row of the
+            history as floats, to print or to log; up to a chunk late, so the device does not wait. What it raises
+            ends the run.
         on_interrupt: Called with the whole state of the run if it is interrupted, and before what `on_epoch`
             raises goes on to the caller.
 
@@ -127,7 +139,7 @@ def run(
     Raises:
         TypeError: As `fit` does; `chunk` is no int; or `run` is called within `jit`, `vmap`, `grad` and the like.
         ValueError: As `fit` does; `chunk` is below 1; the train state is further in its epoch than an
-            epoch goes; a `FitState` is that of a run with other epochs, metrics, validation or stopping.
+            epoch goes; a `FitState` is that of a run with other epochs, rows, metrics, records, validation or stopping.
         ShapeError: As `fit` does.
 
     Warns:
@@ -146,12 +158,13 @@ def run(
     chunk = None if chunk is None else count(chunk, "chunk", why="it counts steps")
     begun = prepare(
         trainer, train_state, data, epochs=epochs, batch_size=batch_size, validation=validation, metrics=metrics,
-        stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
+        stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder, steps_per_row=steps_per_row,
+        validate_every=validate_every, record=record, averaged=averaged,
     )  # fmt: skip
     plan, n, fit_state = begun.plan, data.examples, begun.fit_state
     steps, pace, warned = plan.steps(n), Pace(chunk), False
     at = int(fit_state.row), int(fit_state.train_state.position)
-    done, total = at[0] * steps + at[1], plan.epochs * steps
+    done, total = plan.done(*at, n), plan.epochs * steps
     with interruptible() as interrupted, sink(total, done, progress=progress) as shown:
         shown.say(banner(plan, fit_state.train_state, n))
         fit_state, rows, report = begun.compile()
@@ -159,28 +172,34 @@ def run(
         left = total - done if report.going else 0  # nothing is, if it stopped early before
         chunks = _chunks(begun.advance, fit_state, rows, left, pace, interrupted)
         for i, (fit_state, report) in enumerate(chunks):
-            if i == 0 and not moved(begun.params, fit_state.train_state.params):
+            if i == 0 and not moved(begun.moving, moving(fit_state.train_state)):
                 with shown.aside():
                     warnings.warn(UNMOVED, UserWarning, stacklevel=2)
-            where = not_finite(at, report, steps)
+            where = not_finite(at, report, plan, n)
             if where is not None and not warned:
                 with shown.aside():
                     warnings.warn(_gone_wrong(*where), RuntimeWarning, stacklevel=2)
                 warned = True
             before, at = at[0], (int(report.row), int(report.position))
-            shown.show(at[0] * steps + at[1], status(plan, n, report, pace), last=not report.going)
+            shown.show(plan.done(*at, n), status(plan, n, report, pace), last=not report.going)
             if on_epoch is not None and at[0] > before:
                 with shown.aside(), _kept(fit_state, on_interrupt):
                     for row in range(before, at[0]):
-                        on_epoch(row + 1, {name: float(report.history[name][row]) for name in plan.names})
+                        on_epoch(row + 1, written(plan, report.history, row))
     if not report.going:
         if interrupted():
             say(ENDED)
         return Outcome(*fit_state.finished(), interrupted=interrupted())
-    say(interrupted_at(plan, steps, *at))
+    say(interrupted_at(plan, n, *at))
     if on_interrupt is not None:
         on_interrupt(fit_state)
     return Outcome(fit_state.train_state, fit_state.history, interrupted=True)
+
+
+def written(plan: Plan, history: Mapping[str, Any], row: int) -> dict[str, float]:
+    """Return a row of the history: loss, metrics and validation, and then what is recorded."""
+    names = [*plan.names, *(name for name in history if name not in plan.names)]
+    return {name: float(history[name][row]) for name in names}
 
 
 def _gone_wrong(epoch: int, first: int, last: int) -> str:
@@ -240,6 +259,11 @@ def moved(before: Any, after: Any) -> Array:
     return jnp.stack(differs).any() if differs else jnp.ones((), bool)
 
 
+def moving(train_state: TrainState) -> Any:
+    """Return what a step should move: the parameters, or, where it is skipped for its gradient, the loss scale."""
+    return train_state.params, loss_scale_of(train_state.opt_state)
+
+
 class Begun(NamedTuple):
     """A run that is checked and may begin."""
 
@@ -247,7 +271,7 @@ class Begun(NamedTuple):
     advance: Chunk
     fit_state: FitState  # copied: to be given away
     rows: Array  # the order of its epoch, likewise
-    params: Any  # before the first step: the caller's, which stay
+    moving: Any  # before the first step: the caller's, which stay
 
     def compile(self) -> tuple[FitState, Array, Report]:
         """Compile by taking a chunk of no steps; return state and order, which are as they were."""
@@ -276,20 +300,22 @@ def prepare(
                          "interrupted, or begin the epoch again: "
                          "train_state._replace(position=jnp.zeros((), jnp.int32))")  # fmt: skip
     if isinstance(state, FitState):
-        _check_same(plan, state, stopping)
+        _check_same(plan, state, data.examples, stopping)
     data, validation = data.on_device(), None if validation is None else validation.on_device()
-    fit_state, rows = start((plan, data.examples), state, stopping)
-    return Begun(plan, program(trainer, plan, data, validation, stopping), fit_state, rows, ts.params)
+    fit_state, rows = start((trainer, plan), state, data, stopping)
+    return Begun(plan, program(trainer, plan, data, validation, stopping), fit_state, rows, moving(ts))
 
 
-def _check_same(plan: Plan, state: FitState, stopping: EarlyStopping | None) -> None:
-    def kind(epochs, names, stops):
-        return (
-            f"{epochs} epochs that records {', '.join(sorted(names))}, {'with' if stops else 'without'} early stopping"
-        )
+def _check_same(plan: Plan, state: FitState, examples: int, stopping: EarlyStopping | None) -> None:
+    per_epoch = plan.rows_per_epoch(examples)
 
-    expected = kind(plan.epochs, plan.names, stopping is not None)
-    got = kind(len(state.history["loss"]), state.history, state.best is not None)
+    def kind(rows, names, stops):
+        length = f"{rows} epochs" if per_epoch == 1 else f"{rows} rows of history"
+        return f"{length} that records {', '.join(sorted(names))}, {'with' if stops else 'without'} early stopping"
+
+    expected = kind(plan.rows(examples), [*plan.names, *dict(plan.record)], stopping is not None)
+    recorded = {name.split("/")[0] if name.split("/")[0] in dict(plan.record) else name for name in state.history}
+    got = kind(len(state.history["loss"]), recorded, state.best is not None)
     if got != expected:
         raise ValueError(f"expected the state of a run of {expected}, because that is asked for; got that of {got}\n"
                          "  hint: a run is finished with the arguments that it was begun with")  # fmt: skip

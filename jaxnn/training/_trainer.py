@@ -9,9 +9,10 @@ import jax.numpy as jnp
 from optax import with_extra_args_support
 
 from jaxnn import tree
-from jaxnn.gradients import Gradient, LossLike, by_autodiff
+from jaxnn.gradients import Gradient, LossLike, by_autodiff, scaled_by
 from jaxnn.layers._layer import Layer, LayerLike, as_layer, outline
-from jaxnn.optim import Optimizer, apply_updates
+from jaxnn.optim import Optimizer, apply_updates, loss_scale_of
+from jaxnn.optim._loss_scale import all_finite
 from jaxnn.typing import Array, Data, Key, Params, State
 
 # Streams of the root key. The root never changes and every draw is folded in from it by stream, then by epoch
@@ -39,6 +40,15 @@ class Info(NamedTuple):
     prediction: Any  # the model's output in training
 
 
+class Observed(NamedTuple):
+    """What there is to see of a step, for `fit(..., record=...)`: what is not looked at is not computed."""
+
+    loss: Array  # mean over the batch's weights, shape ()
+    prediction: Any  # the model's output in training
+    grads: Params  # of the loss, with `None` where a leaf is frozen
+    updates: Any  # what was added to the parameters, like the gradients
+
+
 @final
 @dataclass(frozen=True)
 class Trainer:
@@ -47,10 +57,11 @@ class Trainer:
     ======================================  ===========================================
     `init(key, x) -> train_state`           draw parameters and begin
     `step(train_state, batch)`              take one step: `-> (train_state, info)`
+    `observed_step(train_state, batch)`     the same step, with gradients and updates to be seen
     `predict(train_state, x)`               the model's output in inference
     ======================================  ===========================================
 
-    All three are pure, so they may be compiled, mapped, differentiated and sharded.
+    All are pure, so they may be compiled, mapped, differentiated and sharded.
     """
 
     model: Layer
@@ -75,7 +86,19 @@ class Trainer:
     def step(self, train_state: TrainState, batch: Data) -> tuple[TrainState, Info]:
         """Move the parameters once against the gradient on `batch`.
 
-        A batch whose weights are all 0 changes nothing but the count of steps.
+        A batch whose weights are all 0 changes nothing but the count of steps. With a `dynamic_loss_scale`, a gradient
+        that is not finite leaves parameters and layer state as they are, and lowers the scale.
+
+        Raises:
+            ValueError: The optimizer's state is that of another optimizer or of other parameters.
+        """
+        train_state, seen = self.observed_step(train_state, batch)
+        return train_state, Info(seen.loss, seen.prediction)
+
+    def observed_step(self, train_state: TrainState, batch: Data) -> tuple[TrainState, Observed]:
+        """Take the step that `step` takes, and return all that there is to see of it: gradients and updates too.
+
+        The optimizer is given, beside the gradient, `value`, `grad` and `value_fn`, for those with a line search.
 
         Raises:
             ValueError: The optimizer's state is that of another optimizer or of other parameters.
@@ -85,9 +108,14 @@ class Trainer:
         key = jax.random.fold_in(jax.random.fold_in(ts.key, LAYERS), ts.step)
         gradient = self.gradient(self.model, self.loss)
         at = ts.params if self.gradient_at is None else self.gradient_at(ts.params, ts.opt_state)
-        loss, (state, prediction), grads = gradient(at, ts.frozen, ts.state, batch, key=key)
+        loss_scale = loss_scale_of(ts.opt_state)
+        loss, (state, prediction), grads = gradient(at, ts.frozen, ts.state, batch, key=key, **scaled_by(loss_scale))
+        loss_at = lambda params: gradient(params, ts.frozen, ts.state, batch, key=key)[0]
         optimizer = with_extra_args_support(self.optimizer)
-        updates, opt_state = optimizer.update(grads, ts.opt_state, ts.params, value=loss, grad=grads)
+        updates, opt_state = optimizer.update(grads, ts.opt_state, ts.params, value=loss, grad=grads, value_fn=loss_at)
+        if loss_scale is not None:  # running statistics have met what the gradient could not hold
+            finite = all_finite(grads)
+            state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), state, ts.state)
         moved = apply_updates(ts.params, updates), state, opt_state
         if batch.w is not None:
             seen = batch.w.sum() > 0
@@ -95,7 +123,7 @@ class Trainer:
             moved = jax.tree.map(lambda new, old: jnp.where(seen, new, old), moved, stayed)
         params, state, opt_state = moved
         ts = ts._replace(params=params, state=state, opt_state=opt_state, step=ts.step + 1)
-        return ts, Info(loss, prediction)
+        return ts, Observed(loss, prediction, grads, updates)
 
     def predict(self, train_state: TrainState, x: Any) -> Any:
         """Return the model's output for x, as in inference."""

@@ -99,6 +99,7 @@ class LayerCase:
     x: Callable[[np.random.Generator, int, Any], Any]
     hand: bool = True
     held: bool = False  # whether the backward of training holds fixed what does move with the parameters
+    keeps: bool = True  # whether its dtypes are those of its input
 
     def __repr__(self):
         return self.name

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import jaxnn as nn
 from cases._kinds import VOCABULARY, B, C, F, LayerCase, integers, normal, sequences
 from jaxnn.layers import Layer, as_layer
+from jaxnn.typing import accumulator_dtype
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,19 @@ class Affine(Layer):
 
     def apply(self, params, state, x, *, key=None, train=False):
         return jnp.tanh(x * jnp.broadcast_to(params["gain"], x.shape)), state
+
+
+@dataclass(frozen=True)
+class Balance(Layer):
+    """A research layer with nothing but `apply` that adds to the loss."""
+
+    def init(self, key, x):
+        return {"gain": jnp.ones(x.shape[-1:], x.dtype)}, {"auxiliary_loss": jnp.zeros((), accumulator_dtype(x.dtype))}
+
+    def apply(self, params, state, x, *, key=None, train=False):
+        y = x * jnp.broadcast_to(params["gain"], x.shape)
+        added = (y.astype(accumulator_dtype(x.dtype)).mean(0) ** 2).sum()
+        return y, {"auxiliary_loss": added} if train else state
 
 
 @dataclass(frozen=True)
@@ -70,6 +84,7 @@ LAYERS = [
     LayerCase("flatten", as_layer(nn.flatten), normal(B, 3, F)),
     LayerCase("function", as_layer(double), normal(B, F), hand=False),
     LayerCase("apply_only", Affine(), normal(B, F), hand=False),
+    LayerCase("apply_only_adding", nn.serial(Balance(), nn.repeat(Balance(), 2)), normal(B, F), hand=False),
     LayerCase("pair_only", Square(), normal(B, F)),
     LayerCase("serial", nn.serial(nn.Dense(5), nn.relu, nn.Dense(C)), normal(B, F)),
     LayerCase("serial_named", nn.serial(stem=nn.Dense(5), head=nn.serial(nn.tanh, nn.Dense(C))), normal(B, F)),

@@ -1,5 +1,7 @@
 """One row per op and layer that normalises or regularises, and per small layer."""
 
+import jax.numpy as jnp
+
 import jaxnn as nn
 from cases._kinds import (
     VOCABULARY,
@@ -16,6 +18,7 @@ from cases._kinds import (
     sequences,
     unit,
 )
+from jaxnn.layers import Precision, in_precision
 
 ops = nn.ops
 
@@ -44,7 +47,10 @@ OPS = [
     OpCase("feature_gate_of_rows", ops.feature_gate, each(normal(B, F), normal(B, F))),
 ]
 
+SPARSE = nn.serial(nn.Dense(F), nn.layers.ActivityPenalty(l1=0.1), nn.tanh)
+PENALISED = nn.serial(nn.repeat(nn.remat(nn.residual(SPARSE)), 2), nn.parallel(nn.each_step(SPARSE), SPARSE), nn.add)
 BLOCK = nn.residual(nn.Dense(F), nn.BatchNorm(), nn.Dropout(0.4), nn.tanh)
+FLOAT64 = Precision(jnp.float64, jnp.float64, jnp.float64)  # by which numbers are checked
 NORMED = nn.serial(nn.Conv(C, 3), nn.BatchNorm(), nn.tanh, nn.flatten, nn.Dense(2))
 
 LAYERS = [
@@ -77,4 +83,15 @@ LAYERS = [
     LayerCase("remat_of_sequences", nn.remat(nn.each_step(nn.Dense(F)), nn.Dropout(0.4)), sequences(normal(B, 5, F))),
     LayerCase("remat_in_repeat", nn.repeat(nn.remat(BLOCK), 2), normal(B, F)),
     LayerCase("repeat_in_remat", nn.remat(nn.repeat(BLOCK, 2), nn.Dense(2)), normal(B, F)),
+    LayerCase("activity_penalty", nn.layers.ActivityPenalty(l1=0.3, l2=0.2), normal(B, 3, F)),
+    LayerCase("activity_penalty_of_sequences", nn.layers.ActivityPenalty(l2=0.2), sequences(normal(B, 5, F))),
+    LayerCase("activity_penalty_in_all", PENALISED, normal(B, F)),
+    LayerCase("gaussian_kl", nn.serial(nn.parallel(nn.Dense(2), nn.Dense(2)), nn.layers.GaussianKL(0.5)), normal(B, F)),
+    LayerCase("in_precision", in_precision(BLOCK, policy=FLOAT64), normal(B, F), keeps=False),
+    LayerCase(
+        "in_precision_of_sequences",
+        in_precision(nn.each_step(nn.Dense(F)), nn.GRU(2), policy=FLOAT64),
+        sequences(normal(B, 5, F)),
+        keeps=False,
+    ),
 ]

@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+import jaxnn as nn
 from jaxnn import optim
 
 STEPS = 12
@@ -109,3 +110,65 @@ def test_what_cannot_be_meant_is_refused():
     optimizer = optim.lookahead(optim.sgd(0.1), 2, 0.5)
     with pytest.raises(ValueError, match=r"expected params to be LookaheadParams, because .*; got dict\n  hint: begin"):
         optimizer.update({}, optimizer.init({}), {})
+
+
+# With the slow parameters in the state.
+
+
+def run_with(optimizer, dtype=jnp.float64):
+    """The same as `run`, of an optimizer whose parameters are the fast ones."""
+    params, noise = (jax.tree.map(lambda p: jnp.asarray(p, dtype), tree) for tree in (START, NOISE))
+
+    def step(carry, noise):
+        params, state = carry
+        updates, state = optimizer.update(jax.tree.map(jnp.add, params, noise), state, params)
+        params = optim.apply_updates(params, updates)
+        return (params, state), (params, state)
+
+    return jax.jit(lambda: jax.lax.scan(step, (params, optimizer.init(params)), noise)[1])()
+
+
+@pytest.mark.parametrize("reset_state", [False, True])
+@pytest.mark.parametrize(("period", "alpha"), [(1, 0.5), (3, 0.8), (5, 0.0)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(jnp.float64, 1e-12), (jnp.bfloat16, 0)], ids=["f64", "bf16"])
+def test_with_slow_ones_in_the_state_it_takes_the_same_steps(period, alpha, reset_state, dtype, tolerance):
+    with jax.enable_x64(dtype == jnp.float64):
+        arguments = optim.adam(0.1), period, alpha, reset_state
+        fast, state = run_with(optim.with_lookahead(*arguments), dtype)
+        pair, of_pair = run(optim.lookahead(*arguments), optim.LookaheadParams, dtype)
+        assert_close((fast, state.slow), (pair.fast, pair.slow), tolerance)
+        assert_close((state.fast_state, state.steps_since_sync), of_pair, tolerance)
+        assert state.slow["held"] is None
+        if (period, alpha, dtype) == (3, 0.8, jnp.float64):
+            assert (fast["w"][1] != state.slow["w"][1]).all()
+            np.testing.assert_allclose(fast["w"][2::3], state.slow["w"][2::3], rtol=1e-12)
+
+
+def test_with_slow_ones_in_the_state_its_numbers_can_be_swept(x64):
+    last = lambda period, alpha: run_with(optim.with_lookahead(optim.adam(0.1), period, alpha))
+    mapped = jax.vmap(last)(jnp.array([2, 5]), jnp.array([0.5, 0.9]))
+    looped = [last(2, 0.5), last(5, 0.9)]
+    assert_close(mapped, jax.tree.map(lambda *leaves: np.stack(leaves), *looped), 1e-12)
+
+
+def test_a_trainer_takes_it_with_slow_ones_in_the_state(x64):
+    data = nn.Data(jnp.ones((6, 1)), jnp.zeros((6, 1)))
+    t = nn.trainer(nn.Dense(1, bias=False), nn.losses.mse, optim.with_lookahead(nn.sgd(0.1), 2))
+    begun = t.init(jax.random.key(0), data.x)
+    ts, _ = nn.fit(t, begun, data, epochs=1, batch_size=2)
+    w = slow = float(begun.params["w"][0, 0])  # the loss is w^2
+    for step in range(3):
+        w -= 0.1 * 2 * w
+        if step == 1:
+            w = slow = slow + 0.5 * (w - slow)
+    np.testing.assert_allclose(ts.params["w"], [[w]], rtol=1e-12)
+    np.testing.assert_allclose(optax.tree.get(ts.opt_state, "slow")["w"], [[slow]], rtol=1e-12)
+    assert len({leaf.unsafe_buffer_pointer() for leaf in jax.tree.leaves((begun.params, begun.opt_state))}) == 3
+
+
+def test_with_slow_ones_in_the_state_what_cannot_be_meant_is_refused():
+    with pytest.raises(ValueError, match=r"expected sync_period of 1 or more, because it counts steps; got 0"):
+        optim.with_lookahead(optim.sgd(0.1), 0)
+    optimizer = optim.with_lookahead(optim.sgd(0.1))
+    with pytest.raises(ValueError, match=r"expected params, because the slow ones follow them; got None"):
+        optimizer.update(jnp.ones(2), optimizer.init(jnp.ones(2)))

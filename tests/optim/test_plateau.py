@@ -169,3 +169,18 @@ def test_what_is_watched_has_to_be_given():
 def test_what_cannot_be_meant_is_refused(settings, message, unannotated):
     with pytest.raises(ValueError, match=message):
         optim.reduce_on_plateau(**settings)
+
+
+def test_what_waits_for_rows_takes_the_same_scale_from_them_and_none_from_steps():
+    """Its runs within `fit` are in tests/training/test_on_validation.py."""
+    optimizer = optim.chain(optim.sgd(1.0), optim.reduce_on_validation(0.5, 2, monitor="validation_loss"))
+
+    def step(state, value):
+        updates, state = optimizer.update(jnp.ones(()), state, value=value)
+        state = optim.after_row(state, {"loss": value, "validation_loss": value})
+        return state, updates
+
+    run = jax.jit(lambda values: jax.lax.scan(step, optimizer.init(jnp.ones(())), values)[1])
+    expected = scales(optim.reduce_on_plateau(0.5, 2), IMPROVING)  # after each value: the next step sees it
+    np.testing.assert_array_equal(run(jnp.asarray(IMPROVING)), -np.concatenate([[1], expected[:-1]]))
+    assert optim.after_row({"count": 3}, {}) == {"count": 3}

@@ -321,11 +321,29 @@ def test_metrics_may_be_one_or_several(metrics):
     assert set(history) == {"loss", "absolute_error"}
 
 
+@pytest.mark.parametrize("road", [nn.by_autodiff, nn.by_hand])
+def test_inputs_and_targets_may_be_trees_and_losses_and_metrics_functions(road):
+    def trained(model, loss, metric, data):
+        trainer = nn.trainer(model, loss, nn.sgd(0.1), gradient=road)
+        ts = trainer.init(jax.random.key(0), data.x)
+        ts = ts._replace(params={**ts.params, "dense_0": beginning().params["dense_0"]})
+        ts, history = nn.fit(trainer, ts, data, epochs=2, batch_size=4, metrics=metric, validation=data)
+        return ts.params["dense_0"], [history["loss"], history["validation_loss"]]
+
+    flat = regression(10, weighted=True)
+    split = nn.Data({"a": flat.x[:, :1], "rest": (flat.x[:, 1:],)}, [flat.y, 2 * flat.y], flat.w)
+    joined = nn.serial(lambda x: jnp.concatenate([x["a"], *x["rest"]], axis=1), *TRAINER.model.children.values())
+    expected = trained(TRAINER.model, nn.losses.mse, absolute_error, flat)
+    loss = lambda prediction, target: ((prediction - target[1] / 2) ** 2).mean(axis=1)
+    halved = lambda prediction, target: jnp.abs(prediction - target[0])
+    assert_close(trained(joined, loss, halved, split), expected, 1e-12)
+
+
 @pytest.mark.parametrize(
     ("changed", "why"),
     [
         ({"epochs": 0}, "expected epochs of at least 1"),
-        ({"metrics": (absolute_error, absolute_error)}, "metrics of different names.*absolute_error"),
+        ({"metrics": (absolute_error, absolute_error)}, "metrics and records of different names.*absolute_error"),
         ({"stopping": nn.EarlyStopping(1, monitor="accuracy")}, "to watch one of loss, because.*'accuracy'"),
         ({"stopping": nn.EarlyStopping(1, monitor="validation_loss")}, "to watch one of loss"),
     ],

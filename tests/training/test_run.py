@@ -28,6 +28,7 @@ import jaxnn as nn
 from jaxnn.training import SHUFFLE, FitState, Outcome, _run, shuffled
 from jaxnn.training._chunk import Report
 from jaxnn.training._interrupt import interruptible
+from jaxnn.training._plan import Plan
 from jaxnn.training._progress import Lines, not_finite
 
 TRAINER = smooth()
@@ -660,7 +661,8 @@ NAN = float("nan")
 )
 def test_finds_where_the_loss_is_not_finite(rows, row, position, loss, before, expected):
     report = Report({"loss": np.array(rows)}, np.int32(row), np.int32(position), np.float32(loss), np.bool_(True))
-    assert not_finite(before, report, 5) == expected
+    plan = Plan(3, 2, (), False, True, False, None, 1, (), False)  # 3 epochs of 5 steps
+    assert not_finite(before, report, plan, 10) == expected
 
 
 def test_a_dry_run_goes_through_all_and_changes_nothing(capsys):

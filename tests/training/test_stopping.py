@@ -10,7 +10,8 @@ from jax import lax
 from runs import assert_close, epochs_of, regression, said, smooth
 
 import jaxnn as nn
-from jaxnn.training._stopping import while_loop
+from jaxnn.training import TrainState
+from jaxnn.training._scan_while import while_loop
 
 float64 = pytest.mark.usefixtures("x64")
 EPOCHS = 8
@@ -112,6 +113,49 @@ def test_watches(settings, monitor, epochs):
 def test_settings_that_cannot_be_meant_are_refused(settings, why):
     with pytest.raises(ValueError, match=why):
         nn.EarlyStopping(**settings)
+
+
+def stopped_by_hand(values, patience, min_delta, mode):
+    """The epoch after which a run stops, and the best one, as a plain loop has them."""
+    best, best_epoch, bad = (np.inf if mode == "min" else -np.inf), -1, 0
+    for epoch, value in enumerate(values):
+        better = best - value > min_delta if mode == "min" else value - best > min_delta
+        best, best_epoch, bad = (value, epoch, 0) if better else (best, best_epoch, bad + 1)
+        if bad >= patience:
+            return epoch, best_epoch
+    return len(values) - 1, best_epoch
+
+
+@float64
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_stops_as_a_plain_loop_does_on_100_random_histories(mode):
+    random = np.random.default_rng(0)
+    values = np.cumsum(random.normal(size=(100, 20)), axis=1)  # below 0 as well
+    values[random.random(values.shape) < 0.05] = np.nan
+    patiences, min_deltas = random.integers(1, 6, 100), random.choice([0.0, 0.3, 1.0], 100)
+
+    @jax.jit
+    @jax.vmap
+    def stop(values, patience, min_delta):
+        stopping = nn.EarlyStopping(patience, min_delta, mode=mode)
+
+        def row(carry, value):
+            best, ts, last = carry
+            ts = ts._replace(params={"epoch": ts.params["epoch"] + 1})
+            after = stopping.after(best, ts, value)
+            going = ~best.stopped
+            best = jax.tree.map(lambda new, old: jnp.where(going, new, old), after, best)
+            return (best, ts, last + going.astype(jnp.int32)), None
+
+        zero = jnp.zeros((), jnp.int32)
+        ts = TrainState({"epoch": zero - 1}, {}, {}, (), zero, zero, zero, jax.random.key(0))
+        (best, _, last), _ = lax.scan(row, (stopping.begin(ts), ts, zero - 1), values)
+        return last, best.params["epoch"]
+
+    last, best = stop(values, patiences, min_deltas)
+    expected = [stopped_by_hand(*each, mode) for each in zip(values, patiences, min_deltas, strict=True)]
+    np.testing.assert_array_equal(np.stack([last, best], axis=1), expected)
+    assert len(np.unique(last)) > 10  # histories that differ
 
 
 def test_patience_may_be_swept():

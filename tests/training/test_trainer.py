@@ -69,6 +69,33 @@ def test_an_optimizer_that_looks_at_the_loss_sees_it(key):
     np.testing.assert_allclose(ts.opt_state[1].best_value, history["loss"].min(), rtol=1e-6)
 
 
+@float64
+@pytest.mark.parametrize("road", [nn.by_autodiff, nn.by_hand])
+def test_a_line_search_is_given_the_loss_as_a_function(key, road):
+    """Full-batch L-BFGS is at the least squares' minimum in a few steps, as a loop of optax's own is."""
+    data = regression(10, weighted=True)
+    trainer = nn.trainer(nn.Dense(1), nn.losses.mse, nn.optim.lbfgs(), gradient=road)
+    begin = trainer.init(key, data.x)
+    ts, _ = nn.fit(trainer, begin, data, epochs=8, batch_size=10, shuffle=False)
+
+    def loss(params):
+        return nn.losses.weighted_mean(nn.losses.mse(data.x @ params["w"] + params["b"][None], data.y), data.w)
+
+    def step(carry, _):
+        params, state = carry
+        value, grads = jax.value_and_grad(loss)(params)
+        updates, state = optimizer.update(grads, state, params, value=value, grad=grads, value_fn=loss)
+        return (optax.apply_updates(params, updates), state), None
+
+    optimizer = optax.lbfgs()
+    with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
+        looped = jax.jit(lambda params: jax.lax.scan(step, (params, optimizer.init(params)), length=8)[0][0])
+        assert_close(ts.params, looped(begin.params), 1e-8)
+    X = np.concatenate([data.x, np.ones((10, 1))], axis=1) * np.sqrt(data.w)[:, None]
+    least = np.linalg.lstsq(X, np.asarray(data.y * np.sqrt(data.w)[:, None]))[0]
+    np.testing.assert_allclose(np.concatenate([ts.params["w"], ts.params["b"][None]]), least, atol=5e-3)
+
+
 def another_optimizer(trainer, data):
     return nn.trainer(trainer.model, trainer.loss, nn.momentum(0.1)).init(jax.random.key(0), data.x).opt_state
 
