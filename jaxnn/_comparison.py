@@ -2,7 +2,7 @@
 
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, final
 
 import jax
@@ -12,7 +12,9 @@ import numpy as np
 from jaxnn import tree
 from jaxnn._table import binary_size, table
 from jaxnn.gradients import LossLike, by_autodiff, by_hand
-from jaxnn.layers._layer import LayerLike
+from jaxnn.layers._layer import Layer, LayerLike, as_layer
+from jaxnn.layers._precision import InPrecision, Precision
+from jaxnn.layers._rewriting import rewritten
 from jaxnn.ops import plain
 from jaxnn.training import LAYERS, TrainState
 from jaxnn.typing import Data, Params
@@ -106,10 +108,10 @@ def compare(
 ) -> Comparison:
     """Compare backpropagation by hand with JAX's of the plain functions, and with central differences.
 
-    All in float64, in training, with one key. Central differences are taken along random signs v for each
-    leaf p: (L(p + h v) - L(p - h v)) / 2 h against the inner product of the gradient and v. The two roads
-    agree on a leaf if max |a - b| <= 1e-10 max(max |leaf|, 1e-3 of the model's largest gradient). A leaf whose
-    gradient is smaller than 1e-10 of the model's largest is provably zero, prints `~0` and comes last.
+    All in float64, also what `in_precision` has in others, in training, with one key. Central differences are taken
+    along random signs v for each leaf p: (L(p + h v) - L(p - h v)) / 2 h against the inner product of the gradient and
+    v. The two roads agree on a leaf if max |a - b| <= 1e-10 max(max |leaf|, 1e-3 of the model's largest gradient). A
+    leaf whose gradient is smaller than 1e-10 of the model's largest is provably zero, prints `~0` and comes last.
 
     Args:
         model: A layer.
@@ -130,9 +132,10 @@ def compare(
     >>> nn.compare(t.model, t.loss, t.init(jax.random.key(0), batch.x), batch).agrees
     True
     """
-    hand, autodiff = by_hand(model, loss), by_autodiff(model, loss)
-    hand_cost, autodiff_cost = _costs((hand, autodiff), train_state, batch, rounds)
+    hand_cost, autodiff_cost = _costs((by_hand(model, loss), by_autodiff(model, loss)), train_state, batch, rounds)
     with jax.enable_x64(True):
+        exact = rewritten(as_layer(model), _in_float64)
+        hand, autodiff = by_hand(exact, loss), by_autodiff(exact, loss)
         params, jittered = _moved_off_zero(train_state.params, jitter)
         rest = [_wide(part) for part in (train_state.frozen, train_state.state, batch)]
         key = _layers_key(train_state)
@@ -145,6 +148,10 @@ def compare(
         rows = _rows(reference, by_hand_out[2], central)
         forward = _largest_difference(out, by_hand_out[:2])
     return Comparison(rows, forward, hand_cost, autodiff_cost, jittered, jitter)
+
+
+def _in_float64(layer: Layer) -> Layer:
+    return replace(layer, policy=Precision(*3 * [jnp.float64])) if isinstance(layer, InPrecision) else layer
 
 
 def _largest_difference(a: Any, b: Any) -> float:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from jaxnn.gradients import Gradient, LossLike, scaled_by
+from jaxnn.gradients import Gradient, LossLike, Penalised, scaled_by
 from jaxnn.layers._layer import LayerLike, outline
 from jaxnn.training import Trainer, TrainState
 from jaxnn.typing import Array, Data, accumulator_dtype
@@ -24,13 +24,15 @@ def micro_batched(road: Road, size: int | np.integer) -> "MicroBatched":
 
         g = sum_k W_k g_k / sum_k W_k
 
-    which holds for weights of examples and of tokens alike, and for the last part, which may have fewer examples: it
-    is filled up with some of the part before it, whose weight is then 0. If all weights are 0, value and gradient are.
+    which holds for weights of examples and of tokens alike. Parts are as even as can be: 10 examples, 6 at a time, are
+    two parts of 5. Where they cannot be, the last one is filled up with some of the part before it, whose weight is
+    then 0. If all weights are 0, value and gradient are.
 
     What differs from the whole batch is what layers make of a batch: `BatchNorm` takes means over a part, and its
     running ones move once a part; dropout draws anew for each, from the key folded in with its number; and a state that
-    has the batch for an axis, such as a stateful `LSTM`'s, does not fit. What layers add to the loss is weighed by W_k
-    too; a state keeps that of the last part. A batch of no more than `size` examples is taken as it is.
+    has the batch for an axis, such as a stateful `LSTM`'s, does not fit. What layers add to the loss, which is a mean
+    over a part, is weighed by W_k too: it is that of the whole batch if parts are even and nothing has a weight. A
+    state keeps that of the last part. A batch of no more than `size` examples is taken as it is.
 
     A penalty goes round it, `with_penalty(micro_batched(by_hand, 32), penalty)`, and is computed once. Within it comes
     to the same, but where all weights are 0, and is computed for every part.
@@ -79,6 +81,7 @@ class MicroBatched:
             if n <= size:
                 return of_part(params, frozen, state, batch, key=key, **scaled_by(loss_scale))
             parts = -(-n // size)
+            size = -(-n // parts)  # as even as can be
             batch = batch.on_device()
 
             def add(carry, k):
@@ -133,11 +136,10 @@ def largest_micro_batch(trainer: Trainer, train_state: TrainState, batch: Data, 
     >>> largest_micro_batch(trainer, train_state, batch, bytes=2**19) < 512
     True
     """
-    road = trainer.gradient.road if isinstance(trainer.gradient, MicroBatched) else trainer.gradient
     arguments = outline((train_state, batch))
     size = batch.examples
     while True:
-        step = replace(trainer, gradient=micro_batched(road, size)).step
+        step = replace(trainer, gradient=_in_parts(trainer.gradient, size)).step
         memory = jax.jit(step).lower(*arguments).compile().memory_analysis()
         if memory is None:
             raise ValueError("expected a compiler that says how much memory a program needs, because sizes are chosen "
@@ -151,6 +153,13 @@ def largest_micro_batch(trainer: Trainer, train_state: TrainState, batch: Data, 
                 f"{bytes}\n  hint: remat(...) remembers less of one example"
             )
         size = -(-size // 2)
+
+
+def _in_parts(road: Road, size: int) -> Road:
+    """Return the road in parts of this size, within a penalty if it has one, and not in those that it may have."""
+    if isinstance(road, Penalised):
+        return replace(road, road=_in_parts(road.road, size))
+    return micro_batched(road.road if isinstance(road, MicroBatched) else road, size)
 
 
 def _part(batch: Data, k: Array, size: int) -> tuple[Data, int]:

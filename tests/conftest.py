@@ -5,18 +5,12 @@ import gc
 import os
 import shutil
 import tempfile
-from importlib.metadata import version
+
+from little_optimised import FLAGS
 
 # Nearly all the time of these tests is compilation of tiny programs: so let XLA optimise little (but see `optimised`),
-# let it not compete with the other workers of pytest-xdist, and let no worker compile what another one, or it itself,
-# has compiled.
-_flags = "--xla_cpu_multi_thread_eigen=false --xla_backend_optimization_level=0"
-if version("jaxlib").startswith("0.10."):  # other versions abort at a flag that they do not know
-    _flags += (
-        " --xla_cpu_use_fusion_emitters=false"  # halves the time
-        " --xla_cpu_parallel_codegen_split_count=1 --xla_cpu_enable_concurrency_optimized_scheduler=false"  # a sixth
-    )
-os.environ.setdefault("XLA_FLAGS", _flags)
+# and let no worker of pytest-xdist compile what another one, or it itself, has compiled.
+os.environ.setdefault("XLA_FLAGS", FLAGS)
 _own = "JAXNN_TESTS_COMPILED" not in os.environ  # in the one process that outlives the workers, which inherit it
 _compiled = os.environ.setdefault("JAXNN_TESTS_COMPILED", os.path.join(tempfile.gettempdir(), f"jaxnn-{os.getpid()}"))
 
@@ -45,6 +39,12 @@ def _put(self, key, value):
 
 
 LRUCache.put = _put
+
+
+def pytest_collection_finish():
+    """Python's collector need not look, at every trace anew, at what was imported and stays."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_sessionfinish():

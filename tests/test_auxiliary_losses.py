@@ -236,3 +236,38 @@ def test_refused():
         nn.ActivityPenalty(l1=0.1).init(None, jnp.arange(3))
     with pytest.raises(nn.ShapeError, match=r"got prediction \(2, 3\), target \(2, 4\)"):
         nn.GaussianKL().init(None, (jnp.ones((2, 3)), jnp.ones((2, 4))))
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        nn.serial(nn.Dense(4), nn.ActivityPenalty(l2=1.0), lambda x: x.argmax(-1), nn.Embed(4, 1)),
+        nn.serial(
+            nn.parallel(
+                nn.serial(nn.Dense(4), nn.ActivityPenalty(l2=1.0), lambda x: x.argmax(-1)),
+                nn.Dense(1),
+            ),
+            lambda both: both[1],
+        ),
+    ],
+    ids=["in series", "side by side"],
+)
+def test_below_an_integer_what_is_added_has_a_gradient_by_autodiff_and_is_refused_by_hand(model):
+    batch = nn.Data(drawn(3, 2), drawn(3, 1, seed=1))
+    _, grads, added = taken(nn.by_autodiff, model, nn.losses.mse, batch)
+    assert added > 0
+    assert any(
+        np.abs(leaf).max() > 0 for name, leaf in nn.tree.named_leaves(grads).items() if name.endswith("dense_0/w")
+    )
+    with pytest.raises(ValueError, match=r"no layer that adds to the loss before .*, because its output is integer"):
+        taken(nn.by_hand, model, nn.losses.mse, batch)
+
+
+def test_what_is_added_in_several_dtypes_is_summed_in_the_widest():
+    state = {"a": {"auxiliary_loss": jnp.bfloat16(0.5)}, "b": {"auxiliary_loss": jnp.float32(0.25)}}
+    assert (auxiliary_loss(state), auxiliary_loss(state).dtype) == (0.75, jnp.float32)
+
+
+def test_numpys_float64_is_taken_as_jax_has_it():
+    _, state = nn.ActivityPenalty(l2=1.0).apply({}, {}, X, train=True)
+    assert state["auxiliary_loss"].dtype == jnp.result_type(float)

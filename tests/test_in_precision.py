@@ -316,3 +316,16 @@ def test_remembered_is_half_as_much():
     params, state = wide.init(jax.random.key(0), x)
     remembered = lambda model: tree.nbytes(jax.eval_shape(model.fwd, params, state, x)[1])
     assert remembered(narrow) <= 0.51 * remembered(wide)
+
+
+def test_compare_takes_it_in_float64():
+    model = in_precision(
+        nn.Dense(4),
+        nn.tanh,
+        in_precision(nn.Dense(4), policy=Precision(jnp.float16)),
+        policy=Precision(),
+    )
+    trainer = nn.trainer(model, nn.losses.mse, nn.sgd(0.1))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(6, 3)), jnp.float32)
+    ts = trainer.init(jax.random.key(0), x)
+    assert nn.compare(trainer.model, trainer.loss, ts, nn.Data(x, x[:, :1] * jnp.ones((6, 4))), rounds=1).agrees

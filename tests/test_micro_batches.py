@@ -332,3 +332,27 @@ def test_the_road_comes_first(unannotated):
         TypeError, match="expected a road such as by_hand first, because it takes each part; got 4\n  h"
     ):
         micro_batched(4, nn.by_hand)
+
+
+def test_parts_are_even_so_that_what_layers_add_is_that_of_the_whole():
+    model = nn.serial(nn.Dense(3), nn.ActivityPenalty(l2=1.0), nn.Dense(1))
+    batch = nn.Data(jnp.asarray(random.normal(size=(8, 2)), jnp.float32), jnp.zeros((8, 1)))
+
+    @jax.jit
+    def values():
+        params, state = model.init(jax.random.key(0), batch.x)
+        roads = nn.by_hand, micro_batched(nn.by_hand, 7), micro_batched(nn.by_hand, 5), micro_batched(nn.by_hand, 2)
+        return [road(model, nn.losses.mse)(params, {}, state, batch)[0] for road in roads]
+
+    np.testing.assert_allclose(values()[1:], values()[0], rtol=1e-5)
+
+
+def test_the_largest_is_the_same_whatever_parts_a_road_has_within_its_penalty():
+    penalty, size = nn.losses.Penalty(l2=0.1), []
+    for road in (nn.by_hand, micro_batched(nn.by_hand, 8)):
+        trainer = nn.trainer(nn.serial(nn.Dense(256), nn.relu, nn.Dense(1)), nn.losses.mse, nn.sgd(0.1),
+                             gradient=nn.with_penalty(road, penalty))  # fmt: skip
+        batch = nn.Data(jnp.zeros((256, 8)), jnp.zeros((256, 1)))
+        ts = jax.eval_shape(lambda trainer=trainer, x=batch.x: trainer.init(jax.random.key(0), x))
+        size.append(nn.largest_micro_batch(trainer, ts, batch, bytes=2**18))
+    assert size[0] == size[1] < 256

@@ -56,6 +56,15 @@ def test_epochs_after_an_early_stop_are_gaps(tmp_path):
     assert (tmp_path / "curves.png").stat().st_size > 1000
 
 
+def test_validation_is_a_line_through_the_rows_that_have_it(tmp_path):
+    history = {"loss": np.array([2.0, 1.0, 0.5, 0.4]), "validation_loss": np.array([np.nan, 1.5, np.nan, -1.4])}
+    (axes,) = nn.plot.curves(history, x_label="20 steps").axes
+    assert lines_of(axes)["validation"] == ([2, 4], [1.5, -1.4])
+    assert (axes.get_xlabel(), axes.get_yscale()) == ("20 steps", "linear")
+    (axes,) = nn.plot.curves({"loss": np.array([2.0, 1.0]), "validation_loss": np.array([np.nan, 1.5])}).axes
+    assert axes.get_lines()[1].get_marker() == "."  # a line through one point is none
+
+
 WRONG = np.array([[30.0, 25.26], [2.5, np.nan]])
 
 
@@ -140,6 +149,7 @@ def test_losses_that_are_not_above_0_have_no_logarithm(final, tmp_path):
 
 
 def test_where_all_rates_diverged_nothing_is_suggested(tmp_path):
+    nn.plot.learning_rates(found([np.nan, np.nan], np.nan, first=2.0)).savefig(tmp_path / "first.png")
     figure = nn.plot.learning_rates(found([np.nan, np.nan], np.nan, first=np.nan))
     assert list(lines_of(figure.axes[0])) == ["loss at the beginning", "loss at the end", "diverged"]
     figure.savefig(tmp_path / "rates.png")

@@ -1,4 +1,4 @@
-"""The README is true: its code runs in order and prints what it says, and what it quotes is in the library."""
+"""The README and the page about training are true: their code runs in order and prints what they say."""
 
 import inspect
 import os
@@ -14,8 +14,11 @@ import jaxnn as nn
 from jaxnn.layers import Serial
 from jaxnn.ops import _linear
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
-BLOCKS = re.findall(r"^```(python|text|sh)\n(.*?)^```$", README, re.M | re.S)
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+PAGES = {"README": README, "training": (ROOT / "docs" / "training.md").read_text()}
+FENCED = re.compile(r"^```(python|text|sh)\n(.*?)^```$", re.M | re.S)
+BLOCKS = FENCED.findall(README)
 QUOTED = {"def bwd(": Serial.bwd, "def linear_bwd(": _linear.linear_bwd}
 NUMBER = re.compile(r"-?\d(?:[\d,]*\d)?(?:\.\d*)?(?:e[-+]\d+)?")
 
@@ -29,17 +32,19 @@ def words(text):
 
 
 @pytest.mark.slow
-def test_code_prints_what_the_readme_says():
+@pytest.mark.parametrize(("page", "outputs"), [("README", 8), ("training", 17)])
+def test_code_prints_what_the_page_says(page, outputs):
     """As a program of its own: how the tests let XLA compile, memory is not what a reader sees."""
+    blocks = FENCED.findall(PAGES[page])
     strict = {"JAX_NUMPY_DTYPE_PROMOTION": "strict", "JAX_NUMPY_RANK_PROMOTION": "raise"}
     environment = {name: value for name, value in os.environ.items() if name != "XLA_FLAGS"} | strict
-    run = [block for kind, block in BLOCKS if kind == "python" and not block.startswith(tuple(QUOTED))]
+    run = [block for kind, block in blocks if kind == "python" and not block.startswith(tuple(QUOTED))]
     command = [sys.executable, "-W", "error", "-c", "\nprint('\f')\n".join(run)]
     printed = iter(
         subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout.split("\f")
     )
     shown, checked = None, 0
-    for kind, block in BLOCKS:
+    for kind, block in blocks:
         if kind == "text":
             assert shown is not None
             (said, said_numbers), (got, got_numbers) = words(block), words(shown)
@@ -48,7 +53,7 @@ def test_code_prints_what_the_readme_says():
             checked += 1
         elif block in run:
             shown = next(printed)
-    assert checked == 8
+    assert checked == outputs
 
 
 @pytest.mark.parametrize("start", QUOTED)
@@ -64,9 +69,21 @@ def test_quoted_functions_are_the_library_s(start):
     assert code(quoted) == code(inspect.getsource(QUOTED[start]))
 
 
-def test_every_name_in_the_readme_exists():
-    for name in set(re.findall(r"\bnn\.(\w+)", README)):
-        assert hasattr(nn, name), name
+@pytest.mark.parametrize("page", PAGES)
+def test_every_name_on_the_page_exists(page):
+    for name in set(re.findall(r"\bnn\.(\w+(?:\.\w+)?)", PAGES[page])):
+        value = nn
+        for part in name.split("."):
+            assert hasattr(value, part), name
+            value = getattr(value, part)
+
+
+def test_every_row_of_the_table_has_its_section():
+    """And the other way round: what a section is about is in the table at the top."""
+    page = PAGES["training"]
+    linked = set(re.findall(r"\]\(#([\w-]+)\)", page))
+    headings = re.findall(r"^## (.*)$", page, re.M)
+    assert linked == {re.sub(r"[^\w -]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 def test_two_commands_each_make_their_own_environment():

@@ -97,7 +97,7 @@ def class_weighted(data: Data, weights: Any = "balanced", classes: int | None = 
     # What weighs nothing may have any label.
     weighed = own * jnp.where(own == 0, 0, of_examples)
     if w is not None and jnp.issubdtype(w.dtype, jnp.floating):
-        weighed = weighed.astype(w.dtype)
+        weighed = weighed.astype(jnp.asarray(w).dtype)
     return data._replace(w=weighed)
 
 
@@ -175,6 +175,9 @@ def _check_labels(y: Any, classes: int, w: AnyArray | None) -> None:
         if y.shape[-1] != classes:
             raise ShapeError(f"one-hot rows of shape (..., {classes})", why="there is a number for each class",
                              got=tuple(y.shape))  # fmt: skip
+        weight = values(w)
+        if seen is not None and weight is not None and weight.shape == seen.shape[: weight.ndim]:
+            seen = seen[weight != 0]  # what weighs nothing may be anything
         if seen is not None and not (seen.min(initial=0) >= 0 and np.allclose(seen.sum(-1, dtype=float), 1, atol=1e-2)):
             sums = seen.sum(-1, dtype=float)
             raise ValueError("expected one-hot rows, because floats are no labels; got rows that are no distributions, "

@@ -37,7 +37,7 @@ class ActivityPenalty(Layer):
     ...     def apply(self, params, state, x, *, key=None, train=False):
     ...         shares = x.mean(0)  # of the batch, by unit; they sum to 1
     ...         added = self.strength * x.shape[1] * (shares**2).sum()  # least where all shares are the same
-    ...         return x, {"auxiliary_loss": added} if train else state
+    ...         return x, {"auxiliary_loss": added.astype(jnp.float32)} if train else state
     >>> nn.serial(nn.Dense(4), nn.softmax, Balance(0.1))
     serial(Dense(4), softmax, Balance(strength=0.1))
 
@@ -164,7 +164,7 @@ def _nothing(x: AnyArray) -> dict[str, Any]:
 def _inside(x: Any) -> Array:
     """The values of x, with 0 for what lies beyond the lengths of `Sequences`, where penalty and slope are 0 then."""
     if not isinstance(x, Sequences) or x.lengths is None:
-        return values_of(x)
+        return jnp.asarray(values_of(x))
     check_lengths(x.x, x.lengths)
     within = steps_within(x.lengths, x.x.shape[1])
     return jnp.where(within.reshape(within.shape + (1,) * (x.x.ndim - 2)), x.x, 0)
@@ -175,5 +175,6 @@ def _rows(x: Array) -> int:
     return max(len(x), 1)
 
 
-def _wide(x: Array) -> Array:
+def _wide(x: AnyArray) -> Array:
+    x = jnp.asarray(x)
     return x.astype(accumulator_dtype(x.dtype))

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.errors import ShapeError, describe, located
+from jaxnn.layers._auxiliary import check_way_back
 from jaxnn.layers._layer import (
     Layer,
     LayerLike,
@@ -58,6 +59,8 @@ class Serial(Layer):
             (x, new[name]), residuals[name] = call(
                 name, layer.fwd, params.get(name, {}), state.get(name, {}), x, key=child_key(key, i), train=train
             )
+            if train:
+                check_way_back(name, x, new)
         return (x, new), residuals
 
     def bwd(self, residuals, dy):
@@ -132,6 +135,8 @@ class Parallel(Layer):
             (y[name], new[name]), residuals[name] = call(
                 name, layer.fwd, params.get(name, {}), state.get(name, {}), x, key=child_key(key, i), train=train
             )
+            if train:
+                check_way_back(name, y[name], new[name])
         return (tuple(y.values()), new), residuals
 
     def bwd(self, residuals, dy):

@@ -39,9 +39,9 @@ def exponentially_averaged(
     PyTorch's `AveragedModel` with `get_ema_multi_avg_fn` and in Keras's `use_ema`, whose `ema_momentum` is 0.99.
 
     The average is of p + u for the updates u that go out, so this must be what is outermost: in a chain whose later
-    links change u, or in a mask, it would be of parameters that never were. `MultiSteps` and `apply_if_finite` around
-    it are as they should be, and average only after steps that are taken. The average of bfloat16 is kept in float32,
-    in which it can move by small parts.
+    links change u, or in a mask, it would be of parameters that never were. `MultiSteps`, `apply_if_finite` and
+    `dynamic_loss_scale` around it are as they should be, and average only after steps that are taken. The average of
+    bfloat16 is kept in float32, in which it can move by small parts.
 
     Args:
         optimizer: What moves the parameters.

@@ -29,7 +29,7 @@ def by_name(optimizers: Mapping[str, Optimizer]) -> optax.GradientTransformation
     Raises:
         TypeError: Something is no optimizer.
         ValueError: From `init` and `update`: a parameter is not matched, a pattern is no regular expression, or it
-            matches nothing, or has nothing left.
+            matches nothing, or stands after a wider one.
 
     >>> import jax.numpy as jnp
     >>> from jaxnn.optim import sgd

@@ -11,6 +11,7 @@ from jaxnn.errors import is_array, values
 from jaxnn.optim._arithmetic import chosen, next_count
 from jaxnn.optim._checks import check_at_least_1, check_count, check_positive, check_range
 from jaxnn.optim._combining import with_extra_args_support
+from jaxnn.optim._masking import MaskedState, PartitionState
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar
 
@@ -43,8 +44,9 @@ def dynamic_loss_scale(
     The count of steps begins anew whenever s changes, and s that would be infinite stays. This is the rule of PyTorch's
     `GradScaler`, which has no least.
 
-    In a chain, put it round all links that must not see such a gradient, and their state: it is outermost as a rule.
-    `apply_if_finite` and `MultiSteps` go round it as well, but a `MultiSteps` gathers an infinite gradient.
+    In a chain, put it round all links that must not see such a gradient, and their state: it is outermost as a rule, of
+    averages too, and of `by_name`, for a step is left out as a whole. `apply_if_finite` and `MultiSteps` go round it as
+    well, but a `MultiSteps` gathers an infinite gradient.
 
     Args:
         optimizer: What moves the parameters where gradients are finite.
@@ -120,8 +122,18 @@ def loss_scale_of(state: Any) -> Array | None:
     >>> loss_scale_of(optimizer.init(jnp.array([2.0]))), loss_scale_of(sgd(0.1).init(jnp.array([2.0])))
     (Array(64., dtype=float32), None)
     """
+    kinds = LossScaleState, MaskedState, PartitionState
+    is_found = lambda node: isinstance(node, kinds)
+    nodes = [node for node in jax.tree.leaves(state, is_leaf=is_found) if is_found(node)]
     is_scaled = lambda node: isinstance(node, LossScaleState)
-    found = [node.loss_scale for node in jax.tree.leaves(state, is_leaf=is_scaled) if is_scaled(node)]
+    for node in nodes:
+        if not is_scaled(node) and any(map(is_scaled, jax.tree.leaves(node, is_leaf=is_scaled))):
+            raise ValueError(
+                "expected dynamic_loss_scale around the optimizers of all parts, because a step whose gradient is not "
+                "finite is to be left out of each; got it in that of one part\n"
+                "  hint: dynamic_loss_scale(by_name({...}))"
+            )
+    found = [node.loss_scale for node in nodes if is_scaled(node)]
     if len(found) > 1:
         raise ValueError(
             f"expected one loss scale, because a step has one backward; got {len(found)}\n"

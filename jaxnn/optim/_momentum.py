@@ -11,6 +11,7 @@ from jaxnn.optim._arithmetic import average, cast_like, corrected, next_count, s
 from jaxnn.optim._checks import check_decay, check_number
 from jaxnn.optim._combining import chain, identity
 from jaxnn.optim._learning_rate import LearningRate, scale_by_learning_rate
+from jaxnn.optim._masking import MaskedNode
 from jaxnn.optim._optimizer import Optimizer
 from jaxnn.typing import Array, Scalar
 
@@ -227,14 +228,22 @@ def look_ahead(learning_rate: Scalar, decay: Scalar = 0.9) -> Callable[[Any, Any
 
     def at(params, opt_state):
         velocities = [state.trace for state in _states(opt_state) if isinstance(state, TraceState | optax.TraceState)]
-        if len(velocities) != 1:
+        parted = any(
+            isinstance(leaf, MaskedNode) for v in velocities for leaf in jax.tree.leaves(v, is_leaf=_is_masked)
+        )
+        if len(velocities) != 1 or parted:
+            of = "a part" if parted else "them"
             raise ValueError("expected the state of one velocity, because it leads to where the gradient is taken; got "
-                             f"{len(velocities)} of them in {jax.tree.structure(opt_state)}\n"
+                             f"{len(velocities)} of {of} in {jax.tree.structure(opt_state)}\n"
                              "  hint: give the trainer momentum(learning_rate, decay)")  # fmt: skip
         ahead = lambda p, v: p - scaled(learning_rate, scaled(decay, v)).astype(p.dtype)
         return jax.tree.map(ahead, params, velocities[0])
 
     return at
+
+
+def _is_masked(leaf: Any) -> bool:
+    return isinstance(leaf, MaskedNode)
 
 
 def _states(opt_state):

@@ -80,16 +80,18 @@ def reduce_on_validation(
     given = {"factor": factor, "patience": patience, "rtol": rtol, "atol": atol, "cooldown": cooldown}
     given |= {"min_scale": min_scale}
     rule = reduce_on_plateau(**given, mode=mode)
-    counts = "patience", "cooldown"
+    dtypes = {name: jnp.int32 if name in ("patience", "cooldown") else jnp.result_type(float) for name in given}
+    settings = lambda: {name: jnp.asarray(value, dtypes[name]) for name, value in given.items()}
 
     def init(params: Any) -> Any:
-        dtypes = {name: jnp.int32 if name in counts else jnp.result_type(float) for name in given}
-        settings = {name: jnp.asarray(value, dtypes[name]) for name, value in given.items()}
-        plateau: Any = rule.init(params)
-        return ReduceOnValidationState(plateau, settings, monitor, mode)
+        del params
+        plateau: Any = rule.init(jnp.zeros((), jnp.result_type(float)))  # values of the history are in this dtype
+        return ReduceOnValidationState(plateau, settings(), monitor, mode)
 
     def update(updates, state, params=None, **extra):
         del params, extra
+        # The numbers are this optimizer's, also if it goes on from the state of another one.
+        state = replace(state, settings=settings())
         return jax.tree.map(lambda g: scaled(state.plateau.scale, g), updates), state
 
     return optax.GradientTransformationExtraArgs(init, update)

@@ -1,6 +1,6 @@
 """Averaged parameters in a model: a train state that has them, and running statistics that belong to them."""
 
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any, SupportsIndex
 
 import jax
@@ -9,6 +9,7 @@ from jax import lax
 
 from jaxnn import tree
 from jaxnn.layers import BatchNorm, Layer
+from jaxnn.layers._rewriting import rewritten
 from jaxnn.optim import averaged_params
 from jaxnn.optim._arithmetic import cast_like
 from jaxnn.training._checks import check_data, count
@@ -58,6 +59,8 @@ def recalibrated(trainer: Trainer, train_state: TrainState, data: Data, *, batch
     `BatchNorm` has kept is forgotten, and it gets the mean over all batches of the batch's mean and variance, as if its
     `decay` were 1 - 1 / i at the i-th. The state of other layers, such as the vectors of spectral normalization, goes
     on from where it was. What is frozen rests, as it does in training. Statistics that are NaN stay NaN.
+    A `BatchNorm` is found in the settings of layers, wherever it stands in them; one that a layer of your own makes
+    within its `apply`, or keeps in something other than a dataclass, runs as in training.
 
     PyTorch's `update_bn` is the same but for the variance, which is the unbiased one there, n / (n - 1) times as large,
     and does not forget frozen ones.
@@ -112,15 +115,6 @@ def _recalibrated(static: Any, train_state: TrainState, data: Data) -> State:
     return lax.scan(see, ts.state, (jnp.arange(batches, dtype=jnp.int32), rows))[0]
 
 
-def _with_decay(part: Any, decay: Scalar) -> Any:
-    """Return a layer with this decay for every `BatchNorm` in it, wherever in its settings that stands."""
-    if isinstance(part, BatchNorm):
-        return replace(part, decay=decay)
-    if isinstance(part, Layer) and is_dataclass(part):
-        settings = {setting.name: getattr(part, setting.name) for setting in fields(part) if setting.init}
-        return replace(part, **_with_decay(settings, decay))
-    if isinstance(part, dict):
-        return {name: _with_decay(value, decay) for name, value in part.items()}
-    if isinstance(part, tuple | list):  # of names too
-        return jax.tree.map(lambda value: _with_decay(value, decay), part, is_leaf=lambda value: value is not part)
-    return part
+def _with_decay(model: Layer, decay: Scalar) -> Layer:
+    """Return the model with this decay for every `BatchNorm` in it."""
+    return rewritten(model, lambda layer: replace(layer, decay=decay) if isinstance(layer, BatchNorm) else layer)

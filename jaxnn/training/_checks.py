@@ -112,3 +112,16 @@ def _values(data: Data, name: str) -> Iterator[str]:
     w = values(data.w)
     if w is not None and (w < 0).any():
         yield f"expected {name}.w of at least 0, because it weighs examples; got {w.min()}"
+
+
+def check_between_epochs(train_state: TrainState, because: str) -> None:
+    """Raise an error for a train state that can be seen to be within an epoch.
+
+    Raises:
+        ValueError: It is.
+    """
+    position = values(train_state.position)
+    if position:
+        raise ValueError(f"expected a train state between epochs, because {because}; got one after {position} steps of "
+                         "its epoch\n  hint: nn.run goes on in mid-epoch; to begin the epoch again, "
+                         "train_state._replace(position=jnp.zeros((), jnp.int32))")  # fmt: skip

@@ -81,7 +81,7 @@ def _steps(
         fit_state = lax.fori_loop(jnp.zeros_like(here), here, take, fit_state)
 
         def end_row(fit_state):
-            fit_state = close(trainer, plan, fit_state, validation, stopping)
+            fit_state = close(trainer, plan, fit_state, data, validation, stopping)
             if rows_per_epoch == 1:
                 return end_epoch(fit_state)
             at_end = (fit_state.train_state.position == steps) | ~fit_state.goes_on()

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn.optim import after_row
+from jaxnn.optim import after_row, loss_scale_of
+from jaxnn.optim._loss_scale import all_finite
 from jaxnn.training._averages import averaged
 from jaxnn.training._evaluate import mean, means, weights
 from jaxnn.training._order import shuffled
@@ -47,7 +48,7 @@ def begin(
     best = None if stopping is None else stopping.begin(train_state)
     missing = jnp.full(plan.rows(data.examples), jnp.nan, jnp.result_type(float))
     none = jnp.zeros((), missing.dtype)
-    seen = [*plan.seen, *_record_names(trainer, plan, train_state, data)]
+    seen = [*plan.seen, *record_names(trainer, plan, train_state, data)]
     history = dict.fromkeys([*plan.names, *seen], missing)
     return FitState(train_state, best, history, row, none, dict.fromkeys(seen, none))
 
@@ -78,6 +79,10 @@ def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Ar
     # A running mean rather than a sum to divide at the end: it rounds less, and a lone step's loss not at all.
     dtype = fit_state.weight.dtype
     weight = jnp.asarray(b, dtype) if batch.w is None else batch.w.sum().astype(dtype)
+    if loss_scale_of(ts.opt_state) is not None:  # a step that is left out is part of the row if it can be
+        weight = jnp.where(all_finite(observed.grads) | all_finite(seen), weight, 0)
+    if batch.w is not None or loss_scale_of(ts.opt_state) is not None:  # whatever was seen of it, infinite perhaps
+        seen = {name: jnp.where(weight == 0, 0, value) for name, value in seen.items()}
     total = fit_state.weight + weight
     before, now = (part / jnp.where(total == 0, 1, total) for part in (fit_state.weight, weight))
     so_far = {name: before * fit_state.means[name] + now * value.astype(dtype) for name, value in seen.items()}
@@ -85,10 +90,17 @@ def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Ar
 
 
 def close(
-    trainer: Trainer, plan: Plan, fit_state: FitState, validation: Data | None, stopping: EarlyStopping | None
+    trainer: Trainer,
+    plan: Plan,
+    fit_state: FitState,
+    data: Data,
+    validation: Data | None,
+    stopping: EarlyStopping | None,
 ) -> FitState:
     """End a row: evaluate on validation data, write the history, see whether to stop or to lower learning rates."""
     ts, row, best = fit_state.train_state, fit_state.means, fit_state.best
+    if loss_scale_of(ts.opt_state) is not None:  # of which all steps may have been left out
+        row = {name: jnp.where(fit_state.weight > 0, value, jnp.nan) for name, value in row.items()}
     judged_ts = averaged(ts) if plan.averaged else ts
     validated = True  # a Python bool where it always is: then there is no branch
     if validation is not None:
@@ -101,8 +113,9 @@ def close(
         if plan.validate_every == 1:
             row = row | validate(judged_ts)
         else:
-            count = fit_state.row + 1
-            validated = (count % plan.validate_every == 0) | (count == len(fit_state.history["loss"]))
+            # Counted from the first epoch of all, so that a run which goes on is validated where the whole one is.
+            rows = -(-ts.position // plan.row_steps(data.examples)) + ts.epoch * plan.rows_per_epoch(data.examples)
+            validated = rows % plan.validate_every == 0
             missing = lambda _: dict.fromkeys(names, jnp.full((), jnp.nan, fit_state.weight.dtype))
             row = row | lax.cond(validated, validate, missing, judged_ts)
     history = {
@@ -110,6 +123,8 @@ def close(
     }
     if stopping is not None and best is not None:
         name = plan.monitor(stopping)
+        if name not in row:
+            raise plan.unknown(stopping, row)
         after = stopping.after(best, judged_ts, row[name].astype(best.value.dtype))
         best = _where(validated, after, best) if name.startswith("validation_") else after
     ts = ts._replace(opt_state=after_row(ts.opt_state, row, validated=validated))
@@ -135,11 +150,16 @@ def _recorded(plan: Plan, train_state: TrainState, observed: Observed) -> dict[s
             if jnp.ndim(figure) != 0:
                 raise ValueError(f"expected record to give scalars, because a row of the history has one; got one of "
                                  f"shape {jnp.shape(figure)} for {name!r}")  # fmt: skip
-            figures[f"{name}/{leaf}" if leaf else name] = jnp.asarray(figure)
+            full = f"{name}/{leaf}" if leaf else name
+            if full in figures or full in plan.names:
+                raise ValueError(f"expected what is recorded to have names of its own, because they name history; got "
+                                 f"{full!r} twice")  # fmt: skip
+            figures[full] = jnp.asarray(figure)
     return figures
 
 
-def _record_names(trainer: Trainer, plan: Plan, train_state: TrainState, data: Data) -> list[str]:
+def record_names(trainer: Trainer, plan: Plan, train_state: TrainState, data: Data) -> list[str]:
+    """Return the names that what is recorded has in the history."""
     if not plan.record:
         return []
 

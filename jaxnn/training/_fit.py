@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn.errors import values
 from jaxnn.gradients import LossLike
+from jaxnn.training._checks import check_between_epochs
 from jaxnn.training._compiled import compiled
 from jaxnn.training._epoch import FitState, History, begin, close, end, order, step
 from jaxnn.training._plan import Plan, Recorder, planned
@@ -65,7 +65,7 @@ def fit(
         drop_remainder: Whether to leave out the batch that would have to be filled up.
         steps_per_row: After how many steps of an epoch, and at its end, the history has a row, validation is evaluated
             and early stopping looks; by default only at the end.
-        validate_every: Of so many rows one is validated, and the last of all; the others are NaN.
+        validate_every: Of so many rows, counted from the first epoch of all, the last is validated; the others are NaN.
         record: What else to keep of every step, under names: functions of the train state before it and of what there
             was to see (`nn.training.Observed`: loss, prediction, gradients, updates) that return a scalar or a tree of
             scalars, such as `nn.training.gradient_norms` and `nn.training.learning_rate(schedule)`. Of the steps of a
@@ -104,11 +104,7 @@ def fit(
         stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder, steps_per_row=steps_per_row,
         validate_every=validate_every, record=record, averaged=averaged,
     )  # fmt: skip
-    position = values(train_state.position)
-    if position:
-        raise ValueError(f"expected a train state between epochs, because fit makes whole ones; got one after "
-                         f"{position} steps of its epoch\n  hint: nn.run goes on in mid-epoch; to begin the epoch "
-                         "again, train_state._replace(position=jnp.zeros((), jnp.int32))")  # fmt: skip
+    check_between_epochs(train_state, "fit makes whole ones")
     return _fit((trainer, plan, checkpoint), train_state, data, validation, stopping)
 
 
@@ -133,7 +129,7 @@ def _fit(
 
         def row(fit_state: FitState, length: int) -> FitState:
             fit_state, _ = lax.scan(take, fit_state, length=length)
-            return close(trainer, plan, fit_state, validation, stopping)
+            return close(trainer, plan, fit_state, data, validation, stopping)
 
         def row_unless_stopped(fit_state: FitState, length: int) -> FitState:
             return lax.cond(fit_state.goes_on(), lambda s: row(s, length), lambda s: s, fit_state)

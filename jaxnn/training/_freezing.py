@@ -3,6 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
+import jax.numpy as jnp
+
 from jaxnn import tree
 from jaxnn.training._trainer import Trainer, TrainState
 
@@ -12,9 +14,9 @@ def refreeze(trainer: Trainer, train_state: TrainState, freeze: tuple[str, ...] 
 
     Parameters keep their values, and layers their state. Of the optimizer's state stays what is kept of a parameter
     that goes on learning, and what is kept of all of them together: counts of steps, a learning rate that has fallen,
-    hyperparameters that were set. A parameter that is unfrozen begins as in the optimizer's `init`: with moments of 0,
-    an average or a slow weight that is its value. One that is frozen keeps its value, which is not its average, and
-    what the optimizer kept of it is gone.
+    hyperparameters that were set. A parameter that is unfrozen begins as in the optimizer's `init`: with moments, and a
+    previous gradient, of 0, and an average or a slow weight that is its value. One that is frozen keeps its value,
+    which is not its average, and what the optimizer kept of it is gone.
 
     **With Adam and its kin**, group what is unfrozen together by `by_name`, as below. They correct their means for a
     start from 0 by a count of steps. With one count for all parameters, a parameter that is unfrozen late begins with
@@ -56,26 +58,30 @@ def refreeze(trainer: Trainer, train_state: TrainState, freeze: tuple[str, ...] 
     ts, freeze = train_state, (freeze,) if isinstance(freeze, str) else tuple(freeze)
     whole = tree.merge(ts.params, ts.frozen)
     frozen, params = tree.split(whole, tree.mask(whole, freeze))
-    opt_state = _taken_over(trainer.optimizer.init(params), ts.opt_state)
+    opt_state = ts.opt_state
+    if set(tree.named_leaves(params)) != set(tree.named_leaves(ts.params)):
+        opt_state = _taken_over(trainer.optimizer.init(params), ts.opt_state, set(tree.named_leaves(whole)))
     return replace(trainer, freeze=freeze), ts._replace(params=params, frozen=frozen, opt_state=opt_state)
 
 
-def _taken_over(new: Any, old: Any) -> Any:
+def _taken_over(new: Any, old: Any, parameters: set[str]) -> Any:
     """Return the new state with every leaf for which the old one has one of its name.
 
     Raises:
-        ValueError: The two have different shapes.
+        ValueError: An array is not that of one parameter, as its name would say.
     """
     kept = tree.named_leaves(old)
 
     def take(name, leaf):
         if name not in kept:
             return leaf
-        if kept[name].shape != leaf.shape:
+        together = not any(name == one or name.endswith(f"/{one}") for one in parameters)
+        if kept[name].shape != leaf.shape or (together and leaf.ndim > 0 and jnp.issubdtype(leaf.dtype, jnp.inexact)):
             raise ValueError(
                 f"expected an optimizer that keeps its state parameter by parameter, because that of those that go on "
                 f"learning is kept; got {name} of shape {kept[name].shape} before and {leaf.shape} after\n"
-                "  hint: flatten(optimizer) has all parameters in one vector; without it each has its own"
+                "  hint: flatten(optimizer) has all parameters in one vector, and lbfgs their inner products: begin "
+                "anew, train_state._replace(opt_state=trainer.optimizer.init(train_state.params))"
             )
         return kept[name] if kept[name].dtype == leaf.dtype else kept[name].astype(leaf.dtype)
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 
 from jaxnn.errors import ShapeError, values
-from jaxnn.training._checks import check_data, count
+from jaxnn.training._checks import check_between_epochs, check_data, count
 from jaxnn.training._compiled import compiled, transforming
 from jaxnn.training._order import shuffled
 from jaxnn.training._trainer import SHUFFLE, Trainer, TrainState
@@ -105,6 +105,7 @@ def find_learning_rate(
             f"expected make_trainer to make a trainer of a learning rate, because it takes the steps; got {trainer!r}\n"
             "  hint: lambda rate: nn.trainer(model, loss, nn.adam(rate))"
         )
+    check_between_epochs(train_state, "each run begins with a whole one")
     check_data(trainer, train_state, data, trainer.loss, batch_size=batch_size, name="data")
     jax.eval_shape(partial(_begun, trainer), train_state)
     found = _learning_rates((make_trainer, steps, batch_size, members), train_state._replace(opt_state=()), data, rates)

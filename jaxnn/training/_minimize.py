@@ -124,6 +124,10 @@ def minimize(
     Array([0.   , 1.5  , 2.25 , 2.625], dtype=float32)
     """
     max_steps = count(max_steps, "max_steps", why="there is nothing to follow without one")
+    for name, number in (("tolerance", tolerance), ("target", target)):
+        if jnp.ndim(number):
+            raise ShapeError(f"{name} of shape ()", why="one number is compared with it", got=tuple(jnp.shape(number)),
+                             hint=f"several of them: vmap over a function of {name}")  # fmt: skip
     check_number("the norm of a gradient is compared with it", tolerance=tolerance)
     check_not_nan("values are compared with it", target=target)
     if not isinstance(optimizer, tuple):  # optax's are named tuples

@@ -28,7 +28,7 @@ class Plan:
     shuffle: bool
     drop_remainder: bool
     steps_per_row: int | None  # None is an epoch
-    validate_every: int  # of so many rows one is validated, and the last of all
+    validate_every: int  # of so many rows the last is validated
     record: tuple[tuple[str, Recorder], ...]
     averaged: bool
 
@@ -76,6 +76,13 @@ class Plan:
         """The name in the history that early stopping watches."""
         return stopping.monitor or ("validation_loss" if self.validates else "loss")
 
+    def unknown(self, stopping: EarlyStopping, names: Iterable[str]) -> ValueError:
+        """The error of early stopping that watches what is not in the history."""
+        return ValueError(
+            f"expected early stopping to watch one of {', '.join(names)}, because these are recorded; "
+            f"got {self.monitor(stopping)!r}"
+        )
+
 
 def planned(
     trainer: Trainer,
@@ -104,6 +111,9 @@ def planned(
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
     metrics = (metrics,) if callable(metrics) else tuple(metrics)
+    if record is not None and not isinstance(record, Mapping):
+        raise TypeError(f"expected record as functions by name, because they name history; got {record!r}\n"
+                        "  hint: record={'gradient_norm': nn.training.gradient_norm}")  # fmt: skip
     gathered = [repr(metric) for metric in metrics if isinstance(metric, Metric)]
     if gathered:
         raise TypeError(
@@ -127,6 +137,10 @@ def planned(
         tuple((record or {}).items()),
         averaged,
     )
+    taken = [name for name in [*plan.seen, *dict(plan.record)] if name.startswith("validation_")]
+    if taken:
+        raise ValueError(f"expected names that do not begin with validation_, because those are of validation; got "
+                         f"{', '.join(taken)}")  # fmt: skip
     for name, recorder in plan.record:
         if not callable(recorder):
             raise TypeError(f"expected record to have functions of a train state and what was seen of a step, because "
@@ -137,9 +151,9 @@ def planned(
         raise ValueError(
             f"expected metrics and records of different names, because they name history; got {twice} twice"
         )
-    if stopping is not None and plan.monitor(stopping) not in plan.names:
-        raise ValueError(f"expected early stopping to watch one of {', '.join(plan.names)}, because these are "
-                         f"recorded; got {plan.monitor(stopping)!r}")  # fmt: skip
+    # Of what is recorded only the first part of a name is known here: the leaves of a tree are when it is traced.
+    if stopping is not None and plan.monitor(stopping).split("/")[0] not in names:
+        raise plan.unknown(stopping, names)
     if averaged:
         averaged_params(train_state.opt_state)
     trainer.check(train_state)

@@ -174,8 +174,11 @@ def status(plan: Plan, examples: int, report: Report, pace: Pace) -> str:
         whole = row == plan.rows(examples)
         words.append(f"{'took' if whole else 'stopped early after'} {clock(pace.elapsed)}")
     words.append(f"loss {loss:.4g}")
-    if row:
-        words += [f"{name} {report.history[name][row - 1]:.4g}" for name in plan.names if name not in plan.seen]
+    for name in plan.names:
+        if name not in plan.seen:
+            seen = report.history[name][:row]
+            seen = seen if plan.validate_every == 1 else seen[~np.isnan(seen)]  # not every row has one
+            words += [f"{name} {seen[-1]:.4g}"] if len(seen) else []
     if seconds := pace.seconds(steps):
         words.append(f"{min(examples, steps * plan.batch_size) / seconds:,.0f} examples/s")
     return ", ".join(words)

@@ -3,12 +3,16 @@
 from collections.abc import Callable
 from typing import Any
 
+import jax
 import jax.numpy as jnp
+import optax
 
 from jaxnn import tree
-from jaxnn.optim import global_norm
+from jaxnn.optim import ReduceLROnPlateauState, ReduceOnValidationState, ScaleByScheduleState, global_norm
 from jaxnn.training._trainer import Observed, TrainState
 from jaxnn.typing import Array, Params, Scalar, Schedule
+
+SCHEDULED = ScaleByScheduleState, optax.ScaleByScheduleState
 
 
 def gradient_norm(train_state: TrainState, observed: Observed) -> Array:
@@ -73,7 +77,11 @@ def relative_update_norms(train_state: TrainState, observed: Observed) -> dict[s
 
 
 def learning_rate(rate: Scalar | Schedule) -> Callable[[TrainState, Observed], Array]:
-    """Return what records the learning rate of each step: a schedule's value there.
+    """Return what records the learning rate of each step: a schedule's value there, lowered as a plateau has it.
+
+    The schedule is taken at the optimizer's own count, which steps that are left out do not move, if there is one count
+    in its state, and at the train state's step otherwise. What `reduce_on_plateau` and `reduce_on_validation` multiply
+    updates by is in it.
 
     Args:
         rate: What the optimizer was given. Call this once for a schedule: each call makes a new function, and with it
@@ -90,9 +98,24 @@ def learning_rate(rate: Scalar | Schedule) -> Callable[[TrainState, Observed], A
 
     def rate_of(train_state: TrainState, observed: Observed) -> Array:
         del observed
-        return jnp.asarray(rate(train_state.step) if callable(rate) else rate, jnp.result_type(float))
+        found = _found(train_state.opt_state)
+        counts = [state.count for state in found if isinstance(state, SCHEDULED)]
+        count = counts[0] if len(counts) == 1 else train_state.step
+        now = jnp.asarray(rate(count) if callable(rate) else rate, jnp.result_type(float))
+        for state in found:
+            if not isinstance(state, SCHEDULED):
+                plateau = state.plateau if isinstance(state, ReduceOnValidationState) else state
+                now = now * plateau.scale.astype(now.dtype)
+        return now
 
     return rate_of
+
+
+def _found(opt_state: Any) -> list[Any]:
+    """The states that say how far a schedule is, and what a plateau has made of the rate."""
+    kinds = *SCHEDULED, ReduceOnValidationState, ReduceLROnPlateauState
+    is_found = lambda node: isinstance(node, kinds)
+    return [node for node in jax.tree.leaves(opt_state, is_leaf=is_found) if is_found(node)]
 
 
 def _norms(params: Params) -> dict[str, Any]:

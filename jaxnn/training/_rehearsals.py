@@ -105,12 +105,17 @@ def dry_run(
             taken, took = taken + more, seconds / more
     # On to the last step, whose chunk also ends the epoch.
     last = jnp.full_like(fit_state.train_state.position, steps - 1)
-    last_row = jnp.full_like(fit_state.row, plan.rows(n) - 1)  # which is validated in any case
-    fit_state = fit_state._replace(train_state=fit_state.train_state._replace(position=last), row=last_row)
+    due = jnp.full_like(fit_state.train_state.epoch, plan.validate_every - 1)  # an epoch that ends with validation
+    best = fit_state.best and fit_state.best._replace(stopped=jnp.zeros((), bool))  # so few steps decide nothing
+    fit_state = fit_state._replace(
+        train_state=fit_state.train_state._replace(position=last, epoch=due),
+        row=jnp.zeros_like(fit_state.row),
+        best=best,
+    )
     fit_state, rows, report, took_last = timed(fit_state, rows, 1)
     say(f"a step took {1e3 * took:.3g} ms, the last of an epoch and its end {1e3 * took_last:.3g} ms, so the run will "
         f"take about {clock(plan.epochs * ((steps - 1) * took + took_last))}")  # fmt: skip
-    row = written(plan, jax.device_get(report.history), int(report.row) - 1)
+    row = written(plan, jax.device_get(report.history), 0)
     if not moved(begun.moving, moving(fit_state.train_state)):
         warnings.warn(UNMOVED, UserWarning, stacklevel=2)
     if not math.isfinite(row["loss"]):

@@ -15,7 +15,7 @@ from jaxnn.optim import loss_scale_of
 from jaxnn.training._checks import count
 from jaxnn.training._chunk import Chunk, Report, program, start
 from jaxnn.training._compiled import transforming
-from jaxnn.training._epoch import FitState, History
+from jaxnn.training._epoch import FitState, History, record_names
 from jaxnn.training._interrupt import interruptible
 from jaxnn.training._pace import Pace
 from jaxnn.training._plan import Plan, Recorder, planned
@@ -80,10 +80,10 @@ def run(
 ) -> Outcome:
     """Train as `fit` does, in sight: with a progress bar, a warning if something is amiss, and a Ctrl-C that is kind.
 
-    The same steps in the same order, so on a CPU the same result bit for bit. They are taken in chunks of
-    about a quarter of a second, each a call of one compiled program, and what a chunk reports is fetched while
-    the next one runs, so the device never waits. The state is copied once and then handed from chunk to
-    chunk in place; the one passed in stays as it is, whatever happens.
+    The same steps in the same order, so on a CPU the same train state bit for bit, and the same history to rounding.
+    They are taken in chunks of about a quarter of a second, each a call of one compiled program, and what a chunk
+    reports is fetched while the next one runs, so the device never waits. The state is copied once and then handed from
+    chunk to chunk in place; the one passed in stays as it is, whatever happens.
 
     Ctrl-C ends the run after the chunk that is under way, and a second one as soon as Python comes to it, with
     `KeyboardInterrupt`. (That is in the main thread; in others Python delivers no signal.) An interrupted run
@@ -119,7 +119,7 @@ def run(
         drop_remainder: Whether to leave out the batch that would have to be filled up.
         steps_per_row: After how many steps of an epoch, and at its end, the history has a row, validation is evaluated
             and early stopping looks; by default only at the end.
-        validate_every: Of so many rows one is validated, and the last of all; the others are NaN.
+        validate_every: Of so many rows, counted from the first epoch of all, the last is validated; the others are NaN.
         record: What else to keep of every step, under names, as for `fit`.
         averaged: Whether validation, and early stopping's best parameters, are those of the average that the
             optimizer keeps.
@@ -300,22 +300,21 @@ def prepare(
                          "interrupted, or begin the epoch again: "
                          "train_state._replace(position=jnp.zeros((), jnp.int32))")  # fmt: skip
     if isinstance(state, FitState):
-        _check_same(plan, state, data.examples, stopping)
+        _check_same(plan, state, [*plan.names, *record_names(trainer, plan, ts, data)], data.examples, stopping)
     data, validation = data.on_device(), None if validation is None else validation.on_device()
     fit_state, rows = start((trainer, plan), state, data, stopping)
     return Begun(plan, program(trainer, plan, data, validation, stopping), fit_state, rows, moving(ts))
 
 
-def _check_same(plan: Plan, state: FitState, examples: int, stopping: EarlyStopping | None) -> None:
+def _check_same(plan: Plan, state: FitState, names: list[str], examples: int, stopping: EarlyStopping | None) -> None:
     per_epoch = plan.rows_per_epoch(examples)
 
     def kind(rows, names, stops):
         length = f"{rows} epochs" if per_epoch == 1 else f"{rows} rows of history"
         return f"{length} that records {', '.join(sorted(names))}, {'with' if stops else 'without'} early stopping"
 
-    expected = kind(plan.rows(examples), [*plan.names, *dict(plan.record)], stopping is not None)
-    recorded = {name.split("/")[0] if name.split("/")[0] in dict(plan.record) else name for name in state.history}
-    got = kind(len(state.history["loss"]), recorded, state.best is not None)
+    expected = kind(plan.rows(examples), names, stopping is not None)
+    got = kind(len(state.history["loss"]), state.history, state.best is not None)
     if got != expected:
         raise ValueError(f"expected the state of a run of {expected}, because that is asked for; got that of {got}\n"
                          "  hint: a run is finished with the arguments that it was begun with")  # fmt: skip

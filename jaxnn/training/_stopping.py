@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, final
 import jax
 import jax.numpy as jnp
 
-from jaxnn.errors import values
+from jaxnn.optim._checks import check_count, check_not_nan
 from jaxnn.training._trainer import TrainState
 from jaxnn.typing import Array, Params, Scalar, State
 
@@ -52,7 +52,7 @@ class EarlyStopping:
             the last ones, and keeps no copy.
 
     Raises:
-        ValueError: The patience is a number below 1, or the mode is neither.
+        ValueError: The patience is a number below 1 or not whole, `min_delta` is NaN, or the mode is neither.
 
     >>> EarlyStopping(patience=3)
     EarlyStopping(patience=3, min_delta=0.0, monitor=None, mode='min', restore_best=True)
@@ -69,9 +69,8 @@ class EarlyStopping:
     def __post_init__(self) -> None:
         if self.mode not in ("min", "max"):
             raise ValueError(f"expected mode min or max, because smaller or larger is better; got {self.mode!r}")
-        patience = values(self.patience)
-        if patience is not None and not (patience >= 1).all():
-            raise ValueError(f"expected patience of at least 1, because it counts epochs to wait; got {patience}")
+        check_count("it counts epochs to wait", patience=self.patience)
+        check_not_nan("nothing would be better", min_delta=self.min_delta)
 
     def begin(self, train_state: TrainState) -> Best:
         """Return the state before the first epoch: anything is better than nothing."""

@@ -46,7 +46,7 @@ class Observed(NamedTuple):
     loss: Array  # mean over the batch's weights, shape ()
     prediction: Any  # the model's output in training
     grads: Params  # of the loss, with `None` where a leaf is frozen
-    updates: Any  # what was added to the parameters, like the gradients
+    updates: Any  # of the optimizer, like the gradients; they are added unless all weights are 0
 
 
 @final

@@ -224,3 +224,13 @@ REFUSED = {
 def test_refused(enter, kind, message):
     with pytest.raises(kind, match=message):
         enter()
+
+
+def test_numpys_weights_of_64_bits_and_rows_that_weigh_nothing_pass():
+    w = np.array([1.0, 2.0, 0.0])
+    rows = np.array([[1, 0], [0, 1], [0, 0]], np.float32)
+    labels = class_weighted(data(np.array([0, 1, 7], np.int32), w), classes=2)
+    np.testing.assert_allclose(class_weighted(data(rows, w)).w, labels.w)
+    assert labels.w.dtype == jnp.result_type(float)
+    with pytest.raises(ValueError, match="expected one-hot rows"):
+        class_weighted(data(rows, w + 1))

@@ -317,3 +317,24 @@ def test_a_run_does_not_take_a_step_that_was_left_out_for_a_slip(recwarn):
     data = nn.Data(BATCH.x, BATCH.y)
     nn.run(trainer, trainer.init(jax.random.key(0), data.x), data, epochs=3, batch_size=4, chunk=1, progress=False)
     assert not recwarn.list
+
+
+def test_a_step_that_was_left_out_is_no_part_of_the_history():
+    """Of three steps an epoch one overflows, whatever the scale; of the other kind all do."""
+    model = in_precision(nn.Dense(4), nn.tanh, nn.Dense(1), policy=FLOAT16)
+    trainer = nn.trainer(model, nn.losses.mse, optim.dynamic_loss_scale(optim.sgd(0.0), 2.0**4))
+    huge = BATCH.x.at[3, 1].set(1e6)
+    settings = {"epochs": 1, "batch_size": 4, "shuffle": False, "record": {"norm": nn.training.gradient_norm}}
+    fit = lambda data, **given: nn.fit(trainer, trainer.init(jax.random.key(0), BATCH.x), data, **settings | given)[1]
+    seen, rest = fit(BATCH._replace(x=huge)), fit(jax.tree.map(lambda a: a[4:], nn.Data(BATCH.x, BATCH.y)))
+    for name in ("loss", "norm"):
+        np.testing.assert_allclose(seen[name], rest[name], rtol=1e-5)
+    rows = fit(BATCH._replace(x=huge), steps_per_row=1)
+    assert (np.isnan(rows["loss"]) == [True, False, False, False]).all()
+
+
+def test_a_scale_of_one_part_is_refused():
+    one = optim.by_name({"stem/.*": optim.sgd(0.1), ".*": optim.dynamic_loss_scale(optim.sgd(0.1))})
+    trainer = nn.trainer(nn.serial(stem=nn.Dense(2), head=nn.Dense(1)), nn.losses.mse, one)
+    with pytest.raises(ValueError, match="expected dynamic_loss_scale around the optimizers of all parts"):
+        trainer.step(trainer.init(jax.random.key(0), BATCH.x), BATCH)

@@ -293,3 +293,15 @@ def test_the_trainer_is_the_same_but_for_what_it_freezes(key):
     t = trainer(optim.adam(0.1))
     changed, _ = refreeze(t, t.init(key, regression(8).x), STEM)
     assert changed == dataclasses.replace(t, freeze=(STEM,))
+
+
+@pytest.mark.parametrize("optimizer", [optim.flatten(optim.momentum(0.1)), optim.lbfgs()], ids=["flatten", "lbfgs"])
+def test_what_is_kept_together_is_not_mistaken_for_the_parameters_own_where_sizes_agree(key, optimizer):
+    """Two layers of one shape take turns: whose the vector is, its shape does not say."""
+    model = nn.serial(a=nn.Dense(3), b=nn.Dense(3))
+    t = nn.trainer(model, nn.losses.mse, optimizer, freeze="a/.*")
+    ts = t.init(key, jnp.zeros((4, 3)))
+    with pytest.raises(ValueError, match="keeps its state parameter by parameter"):
+        refreeze(t, ts, "b/.*")
+    same, _ = refreeze(t, ts, "a/.*")
+    assert same == t

@@ -162,3 +162,23 @@ def test_refuses_what_reduce_on_plateau_refuses(wrong):
         reduce_on_plateau(**wrong)
     with pytest.raises(ValueError, match=re.escape(str(theirs.value))):
         reduce_on_validation(**wrong)
+
+
+def test_values_are_told_apart_in_float32_whatever_the_parameters_are():
+    """1.0, 0.999, ... is one number in bfloat16."""
+    rule = reduce_on_validation(0.5, 2)
+    state = rule.init({"w": jnp.zeros(3, jnp.bfloat16)})
+    for i in range(6):
+        state = after_row(state, {"loss": jnp.float32(1 - 0.001 * i)})
+    assert state.plateau.scale == 1
+    updates, _ = rule.update({"w": jnp.ones(3, jnp.bfloat16)}, state)
+    assert updates["w"].dtype == jnp.bfloat16
+
+
+def test_a_trainer_that_goes_on_from_the_state_of_another_has_its_own_numbers():
+    ts, _ = fit(1, epochs=3)
+    patient = trainer_of(100)
+    ts, _ = nn.fit(patient, ts, DATA, epochs=6, batch_size=4, validation=VALIDATION)
+    assert ts.opt_state[1].settings["patience"] == 100
+    eager, _ = nn.fit(trainer_of(1), ts, DATA, epochs=6, batch_size=4, validation=VALIDATION)
+    assert eager.opt_state[1].plateau.scale < ts.opt_state[1].plateau.scale

@@ -38,8 +38,7 @@ def looped(steps_per_row, validate_every, epochs=3, batch_size=2):
     """What `fit` should do, as a plain loop over steps: whole batches, rows of so many, all validated that are due."""
     ts, n = beginning(), DATA.examples
     steps = n // batch_size
-    per_epoch = -(-steps // steps_per_row)
-    rows, total = [], epochs * per_epoch
+    rows = []
     for _ in range(epochs):
         order = shuffled(jax.random.fold_in(jax.random.fold_in(ts.key, SHUFFLE), ts.epoch), jnp.arange(n), n)
         seen = []
@@ -54,7 +53,7 @@ def looped(steps_per_row, validate_every, epochs=3, batch_size=2):
                  norm(updates) / norm(w)]
             )  # fmt: skip
             if (i + 1) % steps_per_row == 0 or i + 1 == steps:
-                due = (len(rows) + 1) % validate_every == 0 or len(rows) + 1 == total
+                due = (len(rows) + 1) % validate_every == 0
                 loss = np.mean((PREDICT(ts, VALIDATION.x) - VALIDATION.y) ** 2) if due else np.nan
                 rows.append([*np.mean(seen, axis=0), loss])
                 seen = []
@@ -103,6 +102,83 @@ def test_a_run_goes_on_in_the_middle_of_an_epoch_with_the_rows_that_are_left():
         np.testing.assert_allclose(history[name][2:], rows[2:], rtol=1e-9)
 
 
+@pytest.mark.parametrize("validate_every", [2, 4])
+def test_a_run_in_two_parts_is_validated_where_the_whole_is(validate_every):
+    rule = nn.optim.reduce_on_validation(0.5, 1, atol=1e6)
+    trainer = nn.trainer(TRAINER.model, nn.losses.mse, nn.optim.chain(nn.sgd(0.1), rule))
+    given = {"batch_size": 2, "validation": VALIDATION, "steps_per_row": 2, "validate_every": validate_every}
+    begin = trainer.init(jax.random.key(0), outline())
+    whole_ts, whole = nn.fit(trainer, begin, DATA, epochs=4, **given)
+    first_ts, first = nn.fit(trainer, begin, DATA, epochs=1, **given)
+    ts, second = nn.fit(trainer, first_ts, DATA, epochs=3, **given)
+    assert_close(ts, whole_ts, 1e-12)
+    assert_close({name: np.concatenate([first[name], second[name]]) for name in whole}, whole, 1e-12)
+    assert whole_ts.opt_state[1].plateau.scale < 1
+
+
+def test_the_rate_that_is_recorded_is_the_one_that_is_taken():
+    """At the optimizer's own count, which a batch without weight does not move, and lowered as the plateau has it."""
+    rule = nn.optim.reduce_on_validation(0.5, 1, atol=1e6)
+    trainer = nn.trainer(TRAINER.model, nn.losses.mse, nn.optim.chain(nn.sgd(SCHEDULE), rule))
+    record = {
+        "rate": RATE,
+        "taken": lambda _, seen: jnp.abs(seen.updates["dense_0"]["w"] / seen.grads["dense_0"]["w"]).mean(),
+    }
+    data = DATA._replace(w=jnp.array([1.0] * 4 + [0.0] * 2 + [1.0] * 4))
+    given = {"epochs": 2, "batch_size": 2, "shuffle": False, "steps_per_row": 1, "record": record}
+    _, history = nn.fit(trainer, trainer.init(jax.random.key(0), outline()), data, validation=VALIDATION, **given)
+    met = np.arange(10) % 5 != 2
+    np.testing.assert_allclose(history["rate"][met], history["taken"][met], rtol=1e-9)
+    assert (np.diff(history["rate"][met]) < 0).all()
+
+
+def test_a_record_that_is_infinite_where_nothing_weighs_is_no_part_of_a_row():
+    data = DATA._replace(w=jnp.array([1.0] * 6 + [0.0] * 4))
+    record = {"log": lambda _, seen: jnp.log(seen.loss)}
+    given = {"epochs": 1, "shuffle": False, "batch_size": 2, "record": record}
+    _, history = nn.fit(TRAINER, beginning(), data, **given)
+    _, seen = nn.fit(TRAINER, beginning(), jax.tree.map(lambda a: a[:6], data), **given)
+    assert_close(history, seen, 1e-12)
+
+
+def test_a_run_with_records_of_any_name_is_finished_from_its_state():
+    kept, record = [], {"train/norms": nn.training.gradient_norms, "none": lambda _, seen: {}}
+    given = {"epochs": 2, "batch_size": 2, "record": record, "progress": False}
+
+    def stop(number, row):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        nn.run(TRAINER, beginning(), DATA, **given, chunk=5, on_epoch=stop, on_interrupt=kept.append)
+    whole = nn.run(TRAINER, beginning(), DATA, **given)
+    assert_close(nn.run(TRAINER, kept[0], DATA, **given), whole, 0)
+
+
+def test_a_dry_run_is_not_stopped_by_what_so_few_steps_say(capsys):
+    settings = {**SETTINGS, "batch_size": 1, "steps_per_row": 1, "stopping": nn.EarlyStopping(1, min_delta=1e6)}
+    assert np.isfinite(list(nn.dry_run(TRAINER, beginning(), DATA, **settings).values())).all()
+
+
+def test_the_bar_shows_the_last_validation_there_was(capsys):
+    nn.run(TRAINER, beginning(), DATA, **SETTINGS, validate_every=2, chunk=1)
+    said = capsys.readouterr().err
+    assert "validation_loss 0." in said.splitlines()[-1]
+    assert "nan" not in said
+
+
+def test_in_float32_a_run_is_fit_with_records_to_rounding_and_its_parameters_bit_for_bit():
+    with jax.enable_x64(False):
+        model = nn.serial(nn.Dense(2), nn.tanh, nn.Dense(1))
+        trainer = nn.trainer(model, nn.losses.mse, nn.adam(0.1), freeze="dense_0/.*")
+        data = jax.tree.map(lambda a: a.astype(jnp.float32), DATA)
+        begin = trainer.init(jax.random.key(0), data.x)
+        given = {"epochs": 2, "batch_size": 4, "steps_per_row": 2, "record": {"update": nn.training.update_norms}}
+        ts, history = nn.fit(trainer, begin, data, **given)
+        run = nn.run(trainer, begin, data, **given, chunk=1, progress=False)
+        assert_close(run[0], ts, 0)
+        assert_close(run[1], history, 1e-6)
+
+
 def early(validate_every=1, **stopping):
     given = {**SETTINGS, "epochs": 4, "steps_per_row": 2, "validate_every": validate_every}
     return {**given, "stopping": nn.EarlyStopping(**stopping)}
@@ -126,6 +202,17 @@ def test_a_run_may_stop_within_an_epoch(validate_every, patience, rows):
 def test_the_last_parameters_stay_where_the_best_are_not_wanted():
     ts, history = nn.fit(TRAINER, beginning(), DATA, **early(patience=2, min_delta=1e6, restore_best=False))
     np.testing.assert_allclose(nn.evaluate(TRAINER, ts, VALIDATION), history["validation_loss"][2], rtol=1e-12)
+
+
+def test_early_stopping_may_watch_what_is_recorded():
+    settings = {**SETTINGS, "epochs": 6, "stopping": nn.EarlyStopping(2, monitor="each/dense_0/w", mode="max")}
+    _, history = nn.fit(TRAINER, beginning(), DATA, **settings)
+    norms = np.asarray(history["each/dense_0/w"])
+    (stopped,) = {int(np.isfinite(norms).sum())}
+    assert stopped < 6
+    assert norms[: stopped - 2].max() > norms[stopped - 2 : stopped].max()
+    with pytest.raises(ValueError, match=r"to watch one of .*each/dense_0/w.*, because these are recorded; got 'each'"):
+        nn.fit(TRAINER, beginning(), DATA, **{**settings, "stopping": nn.EarlyStopping(2, monitor="each")})
 
 
 def test_members_of_a_sweep_stop_in_rows_of_their_own():
@@ -155,11 +242,20 @@ def test_the_gradient_goes_through_rows_and_a_stop():
 
 def test_what_is_not_looked_at_costs_nothing():
     def flops(record):
-        fit = functools.partial(nn.fit, TRAINER, epochs=1, batch_size=2, record=record)
+        fit = functools.partial(nn.fit, TRAINER, epochs=1, batch_size=2, record=record, shuffle=False)
         return jax.jit(fit).lower(beginning(), DATA).compile().cost_analysis()["flops"]
 
     seen_anyway = {"loss_again": lambda _, observed: observed.loss}
-    assert flops(None) <= flops(seen_anyway) < flops(RECORD)
+
+    def scanned(ts, data):
+        def step(ts, rows):
+            return TRAINER.step(ts, data.take(rows))
+
+        return jax.lax.scan(step, ts, jnp.arange(10).reshape(5, 2))[0]
+
+    alone = jax.jit(scanned).lower(beginning(), DATA).compile().cost_analysis()["flops"]
+    assert alone <= flops(None) <= flops(seen_anyway) < flops(RECORD)
+    assert flops(None) - alone < 0.5 * (flops(RECORD) - alone)  # a running mean of the loss
 
 
 def test_compiles_once_for_the_same_settings():
@@ -186,8 +282,25 @@ def test_a_dry_run_goes_through_a_validated_row(capsys):
         ({"record": {"loss": RATE}}, ValueError, r"different names.*got \['loss'\] twice"),
         ({"record": {"x": lambda ts, seen: seen.prediction}}, ValueError, r"record to give scalars.*\(2, 1\) for 'x'"),
         ({"averaged": True}, ValueError, "one optimizer that averages"),
+        ({"record": [RATE]}, TypeError, r"record as functions by name, .*\n  hint: record={'gradient_norm'"),
+        ({"record": {"validation_x": RATE}}, ValueError, "names that do not begin with validation_.*got validation_x"),
+        (
+            {"record": {"u": nn.training.update_norms, "u/dense_0/w": RATE}},
+            ValueError,
+            "names of its own, .*'u/dense_0/w' twice",
+        ),
     ],
-    ids=["no step", "no row", "no function", "a name twice", "no scalar", "no average"],
+    ids=[
+        "no step",
+        "no row",
+        "no function",
+        "a name twice",
+        "no scalar",
+        "no average",
+        "no names",
+        "validation's",
+        "a leaf twice",
+    ],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings, error, why):
     with pytest.raises(error, match=why):

@@ -107,8 +107,13 @@ def test_watches(settings, monitor, epochs):
 @pytest.mark.usefixtures("unannotated")
 @pytest.mark.parametrize(
     ("settings", "why"),
-    [({"patience": 0}, "patience of at least 1.*got 0"), ({"patience": 1, "mode": "minimum"}, "mode.*'minimum'")],
-    ids=["no patience", "unknown mode"],
+    [
+        ({"patience": 0}, "patience of 1 or more, because it counts epochs to wait; got 0"),
+        ({"patience": 1.9}, "patience to be an integer.*got 1.9"),
+        ({"patience": 1, "min_delta": NAN}, "min_delta to be a number, because nothing would be better; got nan"),
+        ({"patience": 1, "mode": "minimum"}, "mode.*'minimum'"),
+    ],
+    ids=["no patience", "a part of an epoch", "no difference", "unknown mode"],
 )
 def test_settings_that_cannot_be_meant_are_refused(settings, why):
     with pytest.raises(ValueError, match=why):

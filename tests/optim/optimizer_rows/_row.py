@@ -24,6 +24,9 @@ class Row(NamedTuple):
     rounding: float = 1.0
     """How many times 1e-6 float32 may differ from optax, where nearly equal numbers are subtracted."""
 
+    def __hash__(self):
+        return hash(self.name)
+
 
 def only_w(params):
     """A mask over the parameters, as weight decay takes one."""
