@@ -4,10 +4,14 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "tests"))
+from little_optimised import FLAGS  # noqa: E402 - of the tests, whose folder has no package
+
 # An example that is not here runs with its defaults.
 TINY = {
     "gpt_characters": {
@@ -27,6 +31,7 @@ TINY = {
     "initialisers": {"layers": 3, "width": 16, "draws": 2, "picture": None},
     "sweep_256": {"rates": 2, "seeds": 2, "epochs": 1, "picture": None},
     "xor": {"epochs": 5, "picture": None},
+    "hypergradient": {"runs": 2, "points": 2, "seeds": 1, "epochs": 1, "picture": None},
     "vae_digits": {"epochs": 1, "hidden": 8, "latent": 2, "picture": None},
     "feedback_alignment": {"epochs": 1, "hidden": 8, "picture": None},
     "other_backwards": {"epochs": 1, "hidden": 4, "features": 2},
@@ -53,19 +58,31 @@ def example(name: str) -> None:
 
 
 def main() -> None:
-    """Run them all, as many at a time as there are cores; the first that fails stops."""
+    """Run them all, as many at a time as there are cores; the first that fails stops.
+
+    They do little but compile, the benchmarks the same programs twice: so XLA shall optimise little, and keep what it
+    has compiled for all of them.
+    """
     names = [path.stem for path in sorted((ROOT / "examples").glob("*.py"))]
     commands = {f"{name}.py": [__file__, name] for name in names}
     for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
         commands[f"{path.name} --quick"] = [str(path), "--quick"]
 
     def run(told: str) -> None:
-        done = subprocess.run([sys.executable, *commands[told]], capture_output=True, text=True, check=False)
+        command = [sys.executable, *commands[told]]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         print(f"-- {told}\n{done.stdout}", flush=True)
         if done.returncode:
             raise SystemExit(f"{told} failed:\n{done.stderr}")
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory() as kept, ThreadPoolExecutor(os.cpu_count()) as pool:
+        environment = {
+            "XLA_FLAGS": FLAGS,
+            "JAX_COMPILATION_CACHE_DIR": kept,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "0",
+            **os.environ,
+        }
         running = [pool.submit(run, told) for told in commands]
         try:
             for future in running:

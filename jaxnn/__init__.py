@@ -135,6 +135,11 @@ from jaxnn.training import run as run
 from jaxnn.training import trainer as trainer
 
 # isort: split
+# whole runs as values
+from jaxnn import search as search
+from jaxnn.search import sweep as sweep
+
+# isort: split
 # models
 from jaxnn import models as models
 
@@ -256,6 +261,7 @@ __all__ = [
     "residual",
     "run",
     "schedules",
+    "search",
     "selu",
     "separable_conv",
     "serial",
@@ -268,6 +274,7 @@ __all__ = [
     "step",
     "stochastic_depth",
     "summary",
+    "sweep",
     "swiglu",
     "swish",
     "tanh",

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from jaxnn.search._result import Sweep, written
 from jaxnn.training._learning_rate_finder import LearningRates
 
 if TYPE_CHECKING:
@@ -14,15 +15,18 @@ __all__ = [
     "curves",
     "heat_map",
     "learning_rates",
+    "parallel_coordinates",
 ]
 
 
-def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
+def curves(history: Mapping[str, Any], *, title: str = "", x_label: str = "epoch") -> "Figure":
     """Return a figure with a panel for each quantity of a history, training and validation together.
 
     Args:
-        history: As `fit` returns it: arrays of shape `(epochs,)` by name; `"validation_x"` is drawn with `"x"`.
+        history: As `fit` returns it: arrays of shape `(epochs,)` by name; `"validation_x"` is drawn with `"x"`, in a
+            line through the rows that were validated. The loss has a logarithmic axis if it is above 0.
         title: Above the panels.
+        x_label: What a row of the history is; `"20 steps"`, if that is what `fit` was asked for.
 
     Returns:
         A matplotlib figure; `figure.savefig(path)` writes it.
@@ -41,14 +45,18 @@ def curves(history: Mapping[str, Any], *, title: str = "") -> "Figure":
     quantities.sort(key=lambda name: name != "loss")  # which everybody looks at first
     figure = _figure(5.0 * len(quantities), 3.5)
     for i, quantity in enumerate(quantities):
-        axes = figure.add_subplot(1, len(quantities), i + 1)
+        axes, positive = figure.add_subplot(1, len(quantities), i + 1), True
         for name, label in ((quantity, "training"), (f"validation_{quantity}", "validation")):
             if name in history:
                 values = np.asarray(history[name])
-                axes.plot(np.arange(1, len(values) + 1), values, label=label)
-        if quantity == "loss":
+                finite = np.isfinite(values)
+                positive &= bool((values[finite] > 0).all())
+                drawn = finite if label == "validation" else slice(None)  # not every row is validated
+                marker = "." if finite.sum() == 1 else None
+                axes.plot(np.arange(1, len(values) + 1)[drawn], values[drawn], label=label, marker=marker)
+        if quantity == "loss" and positive:
             axes.set_yscale("log")
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(x_label)
         axes.set_ylabel(quantity)
         axes.grid(alpha=0.3)
         axes.legend()
@@ -69,6 +77,8 @@ def heat_map(
     scale: Literal["linear", "log"] = "linear",
 ) -> "Figure":
     """Return a figure of a table in which every number has a colour: what came out of a sweep over two settings.
+
+    Of what `nn.sweep` returns it is `heat_map(**swept.crossed("learning_rate", "width"))`.
 
     Args:
         values: The numbers, of shape `(rows, columns)`; NaN is drawn as a gap.
@@ -162,11 +172,60 @@ def learning_rates(found: LearningRates, *, title: str = "") -> "Figure":
     axes.set_xscale("log")
     axes.set_yscale(scale)
     if scale == "log" and np.isfinite(first):
-        axes.set_ylim(0.7 * min(first, *ended), min(10 * first, 2 * max(first, *ended)))
+        axes.set_ylim(0.7 * min([first, *ended]), min(10 * first, 2 * max([first, *ended])))
     axes.set_xlabel("learning rate")
     axes.set_ylabel("loss")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower left")  # small rates leave the loss above
+    axes.set_title(title)
+    return figure
+
+
+def parallel_coordinates(sweep: Sweep, *, title: str = "") -> "Figure":
+    """Return a figure of a sweep with an axis for every hyperparameter and one for the objective: a line is a trial.
+
+    The better a trial is ranked the darker its line, and the best is red and above all: so what matters is where dark
+    lines run together. A trial of which a member failed is dotted, and ends before the objective if all did. Numbers
+    above 0 that span two powers of 10 or more have a logarithmic axis; what is no number has its values one above the
+    other.
+
+    Args:
+        sweep: What `nn.sweep` returned.
+        title: Above the axes.
+
+    Returns:
+        A matplotlib figure; `figure.savefig(path)` writes it.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+
+    >>> import jax, jaxnn as nn
+    >>> space = nn.search.Random(8, x=nn.search.Uniform(-1, 1), y=nn.search.LogUniform(1e-3, 1.0))
+    >>> swept = nn.sweep(lambda key, x, y: x**2 + y, space, jax.random.key(0), progress=False)
+    >>> figure = parallel_coordinates(swept, title="a bowl")
+    >>> [tick.get_text() for tick in figure.axes[0].get_xticklabels()]
+    ['x', 'y', 'objective']
+    """
+    names = [*sweep.columns, sweep.objective]
+    coordinates = [_coordinate(column) for column in (*sweep.columns.values(), sweep.mean)]
+    heights = np.array([heights for heights, _ in coordinates])
+    figure = _figure(1.5 + 1.8 * len(names), 4.0)
+    axes = figure.add_subplot()
+    last_to_first = sweep.ranking[::-1]
+    for place, trial in enumerate(last_to_first, start=1):
+        best = place == sweep.trials and np.isfinite(sweep.mean[trial])
+        colour = "tab:red" if best else f"{0.9 - 0.6 * place / sweep.trials:.2f}"  # a grey
+        style, width = ":" if sweep.failed[trial] else "-", 2.5 if best else 1.0
+        axes.plot(heights[:, trial], color=colour, linestyle=style, linewidth=width)
+    behind = {"color": "white", "alpha": 0.7, "pad": 0.5}
+    for i, (_, ticks) in enumerate(coordinates):
+        axes.axvline(i, color="black", linewidth=0.8)
+        for name, height in ticks:
+            axes.text(i + 0.03, height, name, fontsize=8, va="center", bbox=behind)
+    axes.set_xticks(range(len(names)), names)
+    axes.set_yticks([])
+    axes.set_xlim(-0.05, len(names) - 0.6)
+    axes.spines[:].set_visible(False)
     axes.set_title(title)
     return figure
 
@@ -184,3 +243,31 @@ def _figure(width: float, height: float) -> "Figure":
 def _name(of: Any) -> str:
     """A number in few digits, or what it is called."""
     return of if isinstance(of, str) else f"{of:.2g}"
+
+
+def _coordinate(column: Any) -> tuple[np.ndarray, list[tuple[str, float]]]:
+    """Where values are on an axis from 0 to 1, and what is written beside it, where."""
+    if isinstance(column, list):
+        once = [value for i, value in enumerate(column) if value not in column[:i]]
+        heights = np.linspace(0, 1, len(once)) if len(once) > 1 else np.array([0.5])
+        return np.array([heights[once.index(value)] for value in column]), list(
+            zip(map(written, once), heights, strict=True)
+        )
+    from matplotlib.ticker import LogLocator, MaxNLocator
+
+    values = np.asarray(column, float)
+    finite = np.unique(values[np.isfinite(values)])
+    if len(finite) < 2:  # all alike
+        return np.where(np.isfinite(values), 0.5, np.nan), [(f"{value:.3g}", 0.5) for value in finite]
+    logarithmic = finite[0] > 0 and finite[-1] / finite[0] >= 100
+    scale = np.log if logarithmic else np.asarray
+    low, high = scale(finite[0]), scale(finite[-1])
+    height = lambda value: (scale(value) - low) / (high - low)
+    shown = finite
+    if len(finite) > 6:
+        shown = (LogLocator(numticks=8) if logarithmic else MaxNLocator(6, steps=[1, 2, 5, 10])).tick_values(
+            finite[0], finite[-1]
+        )
+        shown = shown[(finite[0] <= shown) & (shown <= finite[-1])]
+    with np.errstate(invalid="ignore"):
+        return height(values), [(f"{value:.3g}", float(height(value))) for value in shown]

@@ -1,0 +1,39 @@
+"""Search: whole runs as values, which are swept, tuned and differentiated by their hyperparameters."""
+
+from jaxnn.search._checkpointing import checkpointed_fit as checkpointed_fit
+from jaxnn.search._hypergradient import hypergradient as hypergradient
+from jaxnn.search._implicit import ImplicitHypergradient as ImplicitHypergradient
+from jaxnn.search._implicit import implicit_hypergradient as implicit_hypergradient
+from jaxnn.search._members import member_key as member_key
+from jaxnn.search._result import Sweep as Sweep
+from jaxnn.search._space import Choice as Choice
+from jaxnn.search._space import Grid as Grid
+from jaxnn.search._space import Halton as Halton
+from jaxnn.search._space import Integer as Integer
+from jaxnn.search._space import LogUniform as LogUniform
+from jaxnn.search._space import Random as Random
+from jaxnn.search._space import Sobol as Sobol
+from jaxnn.search._space import Uniform as Uniform
+from jaxnn.search._sweep import sweep as sweep
+from jaxnn.search._tune import Tuned as Tuned
+from jaxnn.search._tune import tune as tune
+
+__all__ = [
+    "Choice",
+    "Grid",
+    "Halton",
+    "ImplicitHypergradient",
+    "Integer",
+    "LogUniform",
+    "Random",
+    "Sobol",
+    "Sweep",
+    "Tuned",
+    "Uniform",
+    "checkpointed_fit",
+    "hypergradient",
+    "implicit_hypergradient",
+    "member_key",
+    "sweep",
+    "tune",
+]
