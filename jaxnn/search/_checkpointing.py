@@ -8,10 +8,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from jaxnn.errors import values
 from jaxnn.optim._on_validation import ReduceOnValidationState
 from jaxnn.training import SHUFFLE, Trainer, TrainState, shuffled
-from jaxnn.training._checks import count
+from jaxnn.training._checks import check_between_epochs, count
 from jaxnn.training._compiled import compiled
 from jaxnn.training._evaluate import weights
 from jaxnn.training._plan import Plan, planned
@@ -77,10 +76,7 @@ def checkpointed_fit(
         shuffle=shuffle, drop_remainder=drop_remainder,
     )  # fmt: skip
     segment = None if segment is None else count(segment, "segment", why="it counts steps")
-    position = values(train_state.position)
-    if position:
-        raise ValueError(f"expected a train state between epochs, because this makes whole ones; got one after "
-                         f"{position} steps of its epoch")  # fmt: skip
+    check_between_epochs(train_state, "this makes whole ones")
     waits = lambda node: isinstance(node, ReduceOnValidationState)
     if any(map(waits, jax.tree.leaves(train_state.opt_state, is_leaf=waits))):
         raise ValueError("expected an optimizer without reduce_on_validation, because it waits for rows of a history, "

@@ -1,5 +1,6 @@
 """`minimize`: the least value of a plain function, by an optimizer, as one pure function."""
 
+import operator
 from collections.abc import Callable
 from enum import IntEnum
 from typing import Any, NamedTuple, SupportsIndex
@@ -8,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxnn import tree
-from jaxnn.errors import ShapeError, describe
+from jaxnn.errors import ShapeError, describe, is_array
 from jaxnn.optim import Optimizer, apply_updates, global_norm, with_extra_args_support
 from jaxnn.optim._checks import check_not_nan, check_number
 from jaxnn.training._checks import count
@@ -31,6 +32,10 @@ class Reason(IntEnum):
     TOLERANCE = 1
     TARGET = 2
     MAX_STEPS = 3
+
+    @classmethod
+    def _missing_(cls, value: Any) -> "Reason | None":
+        return cls(operator.index(value)) if is_array(value) else None  # an array of one code, which does not hash
 
     def __str__(self) -> str:
         return _SAID[self]
