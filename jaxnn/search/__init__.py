@@ -1,10 +1,16 @@
 """Search: whole runs as values, which are swept, tuned and differentiated by their hyperparameters."""
 
+from jaxnn.search._bayesian import bayesian as bayesian
 from jaxnn.search._checkpointing import checkpointed_fit as checkpointed_fit
+from jaxnn.search._halved import Halved as Halved
+from jaxnn.search._halving import halving as halving
+from jaxnn.search._hyperband import hyperband as hyperband
 from jaxnn.search._hypergradient import hypergradient as hypergradient
 from jaxnn.search._implicit import ImplicitHypergradient as ImplicitHypergradient
 from jaxnn.search._implicit import implicit_hypergradient as implicit_hypergradient
 from jaxnn.search._members import member_key as member_key
+from jaxnn.search._population import Population as Population
+from jaxnn.search._population import population_based_training as population_based_training
 from jaxnn.search._result import Sweep as Sweep
 from jaxnn.search._space import Choice as Choice
 from jaxnn.search._space import Grid as Grid
@@ -22,18 +28,24 @@ __all__ = [
     "Choice",
     "Grid",
     "Halton",
+    "Halved",
     "ImplicitHypergradient",
     "Integer",
     "LogUniform",
+    "Population",
     "Random",
     "Sobol",
     "Sweep",
     "Tuned",
     "Uniform",
+    "bayesian",
     "checkpointed_fit",
+    "halving",
+    "hyperband",
     "hypergradient",
     "implicit_hypergradient",
     "member_key",
+    "population_based_training",
     "sweep",
     "tune",
 ]

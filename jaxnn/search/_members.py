@@ -48,7 +48,7 @@ def grouped(columns: Mapping[str, Column], static: Sequence[str]) -> list[Group]
     groups: dict[tuple, tuple[dict[str, Any], list[int]]] = {}
     for trial in range(trials):
         statics = {name: plain(columns[name][trial]) for name in static}
-        same = tuple(map(_identity, statics.values()))
+        same = tuple(map(identity, statics.values()))
         groups.setdefault(same, (statics, []))[1].append(trial)
     return [Group(statics, np.array(trials)) for statics, trials in groups.values()]
 
@@ -58,7 +58,7 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _identity(value: Any) -> Any:
+def identity(value: Any) -> Any:
     """What is equal for values that make the same program; those of 1, 1.0 and True may differ."""
     try:
         hash(value)

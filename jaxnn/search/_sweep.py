@@ -108,24 +108,17 @@ def sweep(
     >>> swept.best["learning_rate"], swept.results["loss"].shape
     (0.01, (4, 2, 2))
     """
-    if transforming():
-        raise TypeError("expected to be called outside of jit, vmap, grad and the like, because the host drives a "
-                        "sweep; got a call within one")  # fmt: skip
+    check_call(key, mode, method)
     seeds = count(seeds, "seeds", why="each trial has some members")
     block = None if block is None else count(block, "block", why="it counts members")
     memory = count(memory, "memory", why="it counts bytes")
-    for name, value, known in (("mode", mode, ("min", "max")), ("method", method, ("vmap", "map"))):
-        if value not in known:
-            raise ValueError(f"expected {name} as {' or '.join(map(repr, known))}; got {value!r}")
-    if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError(f"expected a key, because members draw from it; got {describe(key)}\n  hint: jax.random.key(0)")
     if not isinstance(space, Space) or isinstance(space, type):
         raise TypeError(f"expected a space, because trials come from one; got {space!r}\n"
                         "  hint: nn.search.Grid(learning_rate=[...])")  # fmt: skip
     columns = space.columns(key)
     if not _trials(columns):
         raise ValueError(f"expected a trial, because a space is of some; got {space} without one")
-    _check_names(run, columns, static)
+    check_names(run, columns, static)
 
     static = [name for name, column in columns.items() if name in static or isinstance(column, list)]
     devices, begun = jax.local_devices(), time.perf_counter()
@@ -136,19 +129,19 @@ def sweep(
         members = len(group.trials) * seeds
         size = even(members, at_most, len(devices))
         blocks = Blocks(run, group.statics, key, dtypes, method, devices)
-        works.append((group, blocks, size, _traced(blocks, size, dtypes)))
-    outlines = [_outlines(traced) for *_, traced in works]
-    _check_alike([group for group, *_ in works], outlines)
+        works.append((group, blocks, size, traced_block(blocks, size)))
+    outlines = [outline_of(traced) for *_, traced in works]
+    check_alike([group for group, *_ in works], outlines)
     outline = outlines[0] if not is_array(outlines[0]) else {"objective": outlines[0]}
-    objective = _objective(named_leaves(outline), objective)
+    objective = objective_of(named_leaves(outline), objective)
 
     leaves = named_leaves(outline)
     results = {name: np.zeros((_trials(columns), seeds, *a.shape), a.dtype) for name, a in leaves.items()}
     head = {} if ledger is None else header(columns, key, seeds, outline)
     with nullcontext(Ledger(None, {})) if ledger is None else opened(ledger, head, outline) as book:
         for member, kept in book.finished.items():
-            _put(results, [member], {name: leaf[None] for name, leaf in zip(results, kept, strict=True)})
-        told = _Told(_trials(columns) * seeds, len(book.finished), objective, mode)
+            put(results, [member], {name: leaf[None] for name, leaf in zip(results, kept, strict=True)})
+        told = Told(_trials(columns) * seeds, len(book.finished), objective, mode)
         with sink(told.total, told.done, progress=progress) as shown:
             shown.say(_banner(_trials(columns), seeds, told.done, len(works), devices))
             for group, blocks, size, traced in works:
@@ -160,21 +153,33 @@ def sweep(
                           f"{time.perf_counter() - begun:.1f} s since the beginning")  # fmt: skip
                 for i in range(0, len(pending), compiled.members):
                     members = pending[i : i + compiled.members]
-                    computed = _computed(compiled, key, members, {name: columns[name] for name in dtypes}, dtypes)
+                    computed = computed_by(compiled, key, members, {name: columns[name] for name in dtypes}, dtypes)
                     if ledger is not None:
                         book.append(members, computed)
-                    _put(results, members, computed)
+                    put(results, members, computed)
                     text = told.about(computed[objective])
                     shown.show(told.done, text, last=told.done == told.total)
     tree = jax.tree.unflatten(jax.tree.structure(outline), list(results.values()))
     return Sweep(columns, tree, objective, mode)
 
 
+def check_call(key: Key, mode: str, method: str) -> None:
+    """Raise unless a search can be made here, with this key and these settings."""
+    if transforming():
+        raise TypeError("expected to be called outside of jit, vmap, grad and the like, because the host drives a "
+                        "sweep; got a call within one")  # fmt: skip
+    for name, value, known in (("mode", mode, ("min", "max")), ("method", method, ("vmap", "map"))):
+        if value not in known:
+            raise ValueError(f"expected {name} as {' or '.join(map(repr, known))}; got {value!r}")
+    if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(f"expected a key, because members draw from it; got {describe(key)}\n  hint: jax.random.key(0)")
+
+
 def _trials(columns: Mapping[str, Column]) -> int:
     return len(next(iter(columns.values()), ()))
 
 
-def _computed(
+def computed_by(
     block: Block, key: Key, members: Sequence[Member], columns: Mapping[str, Column], dtypes: Mapping[str, Any]
 ) -> dict[str, np.ndarray]:
     """Return the results of members, no more than there are in a block; what fills it up is dropped."""
@@ -185,13 +190,13 @@ def _computed(
     return {name or "objective": leaf[: len(members)] for name, leaf in computed.items()}
 
 
-def _put(results: Mapping[str, np.ndarray], members: Sequence[Member], computed: Mapping[str, np.ndarray]) -> None:
+def put(results: Mapping[str, np.ndarray], members: Sequence[Member], computed: Mapping[str, np.ndarray]) -> None:
     """Put the results of members where they belong."""
     for name, leaf in computed.items():
         results[name][tuple(np.transpose(members))] = leaf
 
 
-class _Told:
+class Told:
     """What is told of a sweep: how much of it is done, and what has been found."""
 
     def __init__(self, total: int, done: int, objective: str, mode: Mode) -> None:
@@ -222,22 +227,24 @@ def _banner(trials: int, seeds: int, done: int, programs: int, devices: Sequence
             f"program{'s' * (programs > 1)}, on {len(devices)} x {devices[0].device_kind}")  # fmt: skip
 
 
-def _traced(blocks: Blocks, size: int, traced: Mapping[str, Any]) -> Any:
+def traced_block(blocks: Blocks, size: int, *, search: str = "sweep") -> Any:
+    """Trace a block of so many members; where `run` fails for what the search traces, say what the search can do."""
+    traced = blocks.dtypes
     try:
         return blocks.trace(size)
     except TypeError as error:  # which is also what JAX raises where a number is wanted and a tracer comes
         if traced:
             error.add_note(f"  hint: run is given tracers for {', '.join(traced)}; "
-                           "sweep(..., static=(...)) passes those that shapes depend on as numbers")  # fmt: skip
+                           f"{search}(..., static=(...)) passes those that shapes depend on as numbers")  # fmt: skip
         raise
 
 
-def _outlines(traced: Any) -> Any:
+def outline_of(traced: Any) -> Any:
     """Of a member's results, from those of a block."""
     return jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape[1:], a.dtype), traced.out_info)
 
 
-def _check_names(run: Callable[..., Any], columns: Mapping[str, Column], static: Sequence[str]) -> None:
+def check_names(run: Callable[..., Any], columns: Mapping[str, Any], static: Sequence[str]) -> None:
     """Raise unless `run` takes the hyperparameters, all that it must have, and `static` are some of them."""
     if isinstance(static, str):
         raise TypeError(f"expected static as a sequence of names; got the string {static!r}\n  hint: ({static!r},)")
@@ -264,7 +271,7 @@ def _check_names(run: Callable[..., Any], columns: Mapping[str, Column], static:
                         "  hint: functools.partial gives a value to all members")  # fmt: skip
 
 
-def _check_alike(groups: Sequence[Group], outlines: Sequence[Any]) -> None:
+def check_alike(groups: Sequence[Group], outlines: Sequence[Any]) -> None:
     """Raise unless all programs return the same names, shapes and dtypes."""
     first = named_leaves(outlines[0])
     for group, outline in zip(groups, outlines, strict=True):
@@ -285,7 +292,7 @@ def _names(leaves: Mapping[str, Any]) -> str:
     return ", ".join(leaves) or "nothing"
 
 
-def _objective(outlines: Mapping[str, Any], objective: str | None) -> str:
+def objective_of(outlines: Mapping[str, Any], objective: str | None) -> str:
     """Return the name of what ranks trials."""
     not_real = [name for name, a in outlines.items() if not _real(a.dtype)]
     if not_real:
