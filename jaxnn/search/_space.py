@@ -5,6 +5,7 @@ other spaces are points in a unit cube, one axis a hyperparameter: random ones, 
 cube more evenly.
 """
 
+import abc
 import itertools
 import math
 import zlib
@@ -176,7 +177,7 @@ class Grid:
         return f"Grid({', '.join(f'{name}={list(values)}' for name, values in self.axes.items())})"
 
 
-class _Drawn:
+class _Drawn(abc.ABC):
     """A number of trials, each with a value from the distribution of every hyperparameter."""
 
     def __init__(self, trials: SupportsIndex, /, **distributions: Distribution) -> None:
@@ -197,9 +198,9 @@ class _Drawn:
         cube = self._cube(np.asarray(jax.random.key_data(key)).ravel().tolist())
         return {name: of.quantiles(u) for (name, of), u in zip(self.distributions.items(), cube, strict=True)}
 
+    @abc.abstractmethod
     def _cube(self, seed: list[int]) -> np.ndarray:
         """Points in the unit cube, of shape (hyperparameters, trials)."""
-        raise NotImplementedError
 
     def __repr__(self) -> str:
         settings = "".join(f", {name}={of}" for name, of in self.distributions.items())

@@ -28,8 +28,8 @@ Member: TypeAlias = tuple[int, int]
 AT_MOST = {"cpu": 32, "elsewhere": 256}
 """Members a device that a block has by default, if they need little memory.
 
-On a CPU what they compute should stay in its cache: of small runs 16 at once were a quarter faster than 128, and than
-each by itself. Elsewhere they should fill the device; more would only hide how far a sweep is.
+On a CPU what they compute should stay in its cache. Elsewhere they should fill the device; more would only hide how far
+a sweep is.
 """
 
 
@@ -71,9 +71,8 @@ def sweep(
         objective: The name of the scalar that ranks trials; may be left out if there is only one.
         mode: `"min"` if less of it is better, `"max"` if more.
         method: How a device computes the members of its block: `"vmap"` at once, which is for small models, or `"map"`
-            one after another, for those of which a single one keeps it busy. On two cores of a CPU a block of networks
-            of 64-32-10 took three quarters of the time by `"vmap"`, and one of convnets on 28 by 28 pixels, whose
-            members fill the cache alone, three quarters by `"map"`.
+            one after another, for those of which a single one keeps it busy, such as convolutional networks on a CPU,
+            whose members fill its cache alone.
         block: Members at a time, at most, on all devices; each has as many of them, and at least one. By default as
             many as `memory` allows, but no more than 32 a device on a CPU, where caches are small, and 256 elsewhere.
         memory: Bytes of each device that a block may need, as its compiler tells, if `block` is not given; by default

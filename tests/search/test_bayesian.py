@@ -13,7 +13,8 @@ import pytest
 from runs import assert_close, compilations, said
 
 import jaxnn as nn
-from jaxnn.search import Choice, Integer, LogUniform, Random, Uniform, _bayesian, _ledger, bayesian, member_key, sweep
+from jaxnn.search import Choice, Integer, LogUniform, Random, Uniform, _ledger, bayesian, member_key, sweep
+from jaxnn.search._asking import FAILED
 
 optuna = pytest.importorskip("optuna")
 quietly = functools.partial(bayesian, progress=False)
@@ -121,7 +122,7 @@ def test_members_that_fail_are_last_and_told_as_failed(key):
     assert failed[swept.ranking[-failed.sum() :]].all()
     assert abs(swept.best["x"] - 0.5) < 0.2
     states = [trial.state.name for trial in study.trials]
-    assert states == [_bayesian._FAILED if each else "COMPLETE" for each in failed]
+    assert states == [FAILED if each else "COMPLETE" for each in failed]
     assert study.best_value == swept.best_value
     assert [trial.params["x"] for trial in study.trials] == swept.columns["x"].tolist()
 
