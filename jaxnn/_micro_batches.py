@@ -86,13 +86,13 @@ class MicroBatched:
 
             def add(carry, k):
                 state, sums = carry
-                part, count = _part(batch, k, size)
+                part = _part(batch, k, size)
                 own = None if key is None else jax.random.fold_in(key, k)
                 value, (state, prediction), grads = of_part(
                     params, frozen, state, part, key=own, **scaled_by(loss_scale)
                 )
                 wide = accumulator_dtype(value.dtype)
-                weight = jnp.asarray(count, wide) if part.w is None else part.w.astype(wide).sum()
+                weight = jnp.asarray(size, wide) if part.w is None else part.w.astype(wide).sum()
                 sums = jax.tree.map(lambda s, g: s + weight.astype(s.dtype) * g.astype(s.dtype), sums, grads)
                 return (state, sums), (weight, value, prediction)
 
@@ -162,8 +162,8 @@ def _in_parts(road: Road, size: int) -> Road:
     return micro_batched(road.road if isinstance(road, MicroBatched) else road, size)
 
 
-def _part(batch: Data, k: Array, size: int) -> tuple[Data, int]:
-    """Return part k of the batch, and how many examples it has.
+def _part(batch: Data, k: Array, size: int) -> Data:
+    """Return part k of the batch.
 
     The last part ends where the batch does. So it may begin within the one before it: what was there has weight 0.
     """
@@ -171,11 +171,11 @@ def _part(batch: Data, k: Array, size: int) -> tuple[Data, int]:
     begin = jnp.minimum(k * size, n - size)
     part = jax.tree.map(lambda a: lax.dynamic_slice_in_dim(a, begin, size), batch)
     if n % size == 0:
-        return part, size
+        return part
     new = begin + jnp.arange(size) >= k * size
     w = jnp.ones(size, jnp.float32) if part.w is None else part.w
     new = jnp.broadcast_to(new.reshape(size, *(1,) * (w.ndim - 1)), w.shape)
-    return part._replace(w=jnp.where(new, w, jnp.zeros_like(w))), size
+    return part._replace(w=jnp.where(new, w, jnp.zeros_like(w)))
 
 
 def _joined(parts: Array, n: int) -> Array:

@@ -74,7 +74,7 @@ def ratio(a: Array, b: Array, otherwise: int = 0) -> Array:
     return jnp.where(some, a / jnp.where(some, b, 1), otherwise)
 
 
-def chosen(condition: Array, x: Any, y: Any) -> Any:
+def chosen(condition: Array | bool, x: Any, y: Any) -> Any:
     """Return one of two trees, x where the condition holds, in the dtypes of y.
 
     >>> chosen(jnp.array(False), (jnp.array(1), jnp.array(2)), (jnp.array(3), jnp.array(4)))

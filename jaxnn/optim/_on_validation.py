@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxnn.optim._arithmetic import scaled
+from jaxnn.optim._arithmetic import chosen, scaled
 from jaxnn.optim._plateau import ReduceLROnPlateauState, reduce_on_plateau
 from jaxnn.typing import Array, Scalar
 
@@ -126,6 +126,6 @@ def after_row(opt_state: Any, row: Mapping[str, Array], *, validated: Array | bo
                              f"recorded; got {name!r}")  # fmt: skip
         value = row[name].astype(node.plateau.best_value.dtype)
         due = validated if name.startswith("validation_") else True
-        return jax.tree.map(lambda new, old: jnp.where(due, new, old), node.after(value), node)
+        return chosen(due, node.after(value), node)
 
     return jax.tree.map(look, opt_state, is_leaf=lambda node: isinstance(node, ReduceOnValidationState))

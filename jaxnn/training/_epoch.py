@@ -1,15 +1,16 @@
 """An epoch in its parts: an order, steps, rows, an end. `fit` loops over them, and `run` may pause between any two."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from jaxnn.optim import after_row, loss_scale_of
+from jaxnn.optim._arithmetic import chosen
 from jaxnn.optim._loss_scale import all_finite
 from jaxnn.training._averages import averaged
-from jaxnn.training._evaluate import mean, means, weights
+from jaxnn.training._evaluate import figures, mean, weights
 from jaxnn.training._order import shuffled
 from jaxnn.training._plan import Plan
 from jaxnn.training._stopping import Best, EarlyStopping
@@ -74,8 +75,8 @@ def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Ar
     real = ts.position * b + jnp.arange(b, dtype=jnp.int32) < n if filled else None
     batch = batch._replace(w=weights(batch, real))
     after, observed = trainer.observed_step(ts, batch)
-    figures = [observed.loss, *(mean(m, observed.prediction, batch.y, batch.w) for m in plan.metrics)]
-    seen = dict(zip(plan.seen, figures, strict=True)) | _recorded(plan, ts, observed)
+    met = [observed.loss, *(mean(m, observed.prediction, batch.y, batch.w) for m in plan.metrics)]
+    seen = dict(zip(plan.seen, met, strict=True)) | _recorded(plan, ts, observed)
     # A running mean rather than a sum to divide at the end: it rounds less, and a lone step's loss not at all.
     dtype = fit_state.weight.dtype
     weight = jnp.asarray(b, dtype) if batch.w is None else batch.w.sum().astype(dtype)
@@ -107,7 +108,7 @@ def close(
         names = [f"validation_{name}" for name in plan.seen]
 
         def validate(judged_ts):
-            judged = means(trainer, judged_ts, validation, (trainer.loss, *plan.metrics), plan.batch_size)
+            judged = figures(trainer, judged_ts, validation, (trainer.loss, *plan.metrics), plan.batch_size)
             return {name: value.astype(fit_state.weight.dtype) for name, value in zip(names, judged, strict=True)}
 
         if plan.validate_every == 1:
@@ -126,7 +127,7 @@ def close(
         if name not in row:
             raise plan.unknown(stopping, row)
         after = stopping.after(best, judged_ts, row[name].astype(best.value.dtype))
-        best = _where(validated, after, best) if name.startswith("validation_") else after
+        best = chosen(validated, after, best) if name.startswith("validation_") else after
     ts = ts._replace(opt_state=after_row(ts.opt_state, row, validated=validated))
     weight, none = jax.tree.map(jnp.zeros_like, (fit_state.weight, fit_state.means))
     return FitState(ts, best, history, fit_state.row + 1, weight, none)
@@ -138,24 +139,20 @@ def end(fit_state: FitState) -> FitState:
     return fit_state._replace(train_state=ts._replace(epoch=ts.epoch + 1, position=jnp.zeros_like(ts.position)))
 
 
-def _where(condition: Array | bool, new: Any, old: Any) -> Any:
-    return new if condition is True else jax.tree.map(lambda a, b: jnp.where(condition, a, b), new, old)
-
-
 def _recorded(plan: Plan, train_state: TrainState, observed: Observed) -> dict[str, Array]:
     """What is recorded of a step, by name: of a tree of several figures each with the name of its leaf."""
-    figures = {}
+    seen = {}
     for name, recorder in plan.record:
         for leaf, figure in named_leaves(recorder(train_state, observed)).items():
             if jnp.ndim(figure) != 0:
                 raise ValueError(f"expected record to give scalars, because a row of the history has one; got one of "
                                  f"shape {jnp.shape(figure)} for {name!r}")  # fmt: skip
             full = f"{name}/{leaf}" if leaf else name
-            if full in figures or full in plan.names:
+            if full in seen or full in plan.names:
                 raise ValueError(f"expected what is recorded to have names of its own, because they name history; got "
                                  f"{full!r} twice")  # fmt: skip
-            figures[full] = jnp.asarray(figure)
-    return figures
+            seen[full] = jnp.asarray(figure)
+    return seen
 
 
 def record_names(trainer: Trainer, plan: Plan, train_state: TrainState, data: Data) -> list[str]:

@@ -149,13 +149,6 @@ def figures(
     return tuple(m.compute(next(state_of)) if isinstance(m, Metric) else next(mean_of) for m in metrics)
 
 
-def means(
-    trainer: Trainer, ts: TrainState, data: Data, metrics: tuple[LossLike, ...], batch_size: int | None
-) -> tuple[Array, ...]:
-    """Return the weighted mean of each metric of examples, computed in batches of one shape, the last one filled up."""
-    return figures(trainer, ts, data, metrics, batch_size)
-
-
 def mean(metric: LossLike, prediction: Any, target: Any, w: Array | None) -> Array:
     """Return the weighted mean of a metric of examples over one batch.
 
