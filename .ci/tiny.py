@@ -30,6 +30,7 @@ TINY = {
     "lstm_memory": {"steps": 4, "epochs": 1, "examples": 32, "hidden": 3, "picture": None},
     "initialisers": {"layers": 3, "width": 16, "draws": 2, "picture": None},
     "sweep_256": {"rates": 2, "seeds": 2, "epochs": 1, "picture": None},
+    "sweep_digits": {"values": 2, "epochs": 2, "repeats": 1, "seeds": 1, "picture": None},
     "xor": {"epochs": 5, "picture": None},
     "hypergradient": {"runs": 2, "points": 2, "seeds": 1, "epochs": 1, "picture": None},
     "vae_digits": {"epochs": 1, "hidden": 8, "latent": 2, "picture": None},

@@ -1,6 +1,7 @@
-"""What a program costs: the multiplications and additions of its products, and the memory of what it returns."""
+"""What a program costs: the multiplications and additions of its products, the memory of what it computes."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from jax.extend.core import Literal, jaxprs_in_params
@@ -52,3 +53,25 @@ def nbytes_out(jaxpr: Any) -> int:
     """
     made = {v for v in jaxpr.outvars if not isinstance(v, Literal)} - {*jaxpr.invars, *jaxpr.constvars}
     return sum(v.aval.size * v.aval.dtype.itemsize for v in made)
+
+
+def largest_array(jaxpr: Any) -> int:
+    """Return the bytes of the largest array that a program computes in its loops, or anywhere if it has none.
+
+    What is computed once, such as a data set in another dtype, is left out where there is a loop, for the loop takes
+    the time.
+
+    >>> import jax, jax.numpy as jnp
+    >>> loop = lambda x: jax.lax.fori_loop(0, 3, lambda _, s: s + jnp.outer(x, x).sum(), jnp.sum(jnp.tile(x, 1000)))
+    >>> largest_array(jax.make_jaxpr(loop)(jnp.zeros(10)).jaxpr) == 10 * 10 * 4
+    True
+    """
+    return max(_arrays(jaxpr, in_loop=False), default=(False, 0))[1]
+
+
+def _arrays(jaxpr: Any, *, in_loop: bool) -> Iterator[tuple[bool, int]]:
+    """Yield whether an array is computed in a loop, which makes it the larger one, and its bytes."""
+    for eqn in jaxpr.eqns:
+        yield from ((in_loop, v.aval.size * v.aval.dtype.itemsize) for v in eqn.outvars)
+        for body in jaxprs_in_params(eqn.params):
+            yield from _arrays(body, in_loop=in_loop or eqn.primitive.name in ("scan", "while"))

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, SupportsIndex, final
+from typing import Any, SupportsIndex, final
 
 import jax
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from jaxnn.errors import describe, is_array
 from jaxnn.search._asking import Asking, lent, optuna_or_error, quiet, study_for, translated
 from jaxnn.search._ledger import Ledger, header, opened
-from jaxnn.search._members import Block, Blocks, Group, grouped, identity, round_to, traced_dtype
+from jaxnn.search._members import Block, Blocks, Group, Method, grouped, identity, round_to, traced_dtype
 from jaxnn.search._result import Mode, Sweep, settings
 from jaxnn.search._space import Choice, Column, Distribution, Integer, LogUniform, Uniform, as_column
 from jaxnn.search._sweep import (
@@ -45,7 +45,7 @@ def bayesian(
     static: Sequence[str] = (),
     objective: str | None = None,
     mode: Mode = "min",
-    method: Literal["vmap", "map"] = "vmap",
+    method: Method | None = None,
     sampler: Callable[..., Any] | None = None,
     study: Any = None,
     ledger: str | os.PathLike | None = None,
@@ -80,7 +80,7 @@ def bayesian(
         static: Numbers to pass as Python's, because shapes or branches depend on them.
         objective: The name of the scalar to search by; may be left out if there is only one.
         mode: `"min"` if less of it is better, `"max"` if more.
-        method: `"vmap"` computes members at once, `"map"` one after another, as in `sweep`.
+        method: `"vmap"` computes members at once, `"map"` one after another; the default is chosen as in `sweep`.
         sampler: A function `sampler(seed=...)` that makes an Optuna sampler, such as `optuna.samplers.GPSampler`. One
             that keeps more than its seed and the study's trials (CMA-ES) does not go on after a kill as it would have;
             one that goes through a sequence should not take the seed, `lambda seed: QMCSampler(seed=0)`.

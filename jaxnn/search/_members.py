@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Literal, NamedTuple, final
+from typing import Any, Literal, NamedTuple, TypeAlias, final
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +11,19 @@ import numpy as np
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
+from jaxnn._programs._costs import largest_array
 from jaxnn.search._space import Column
 from jaxnn.typing import Array, Key
+
+Method: TypeAlias = Literal["vmap", "map"]
+"""How a device computes the members of its block: at once, or one after another."""
+ALONE_FROM = {"cpu": 2**20}
+"""Bytes of an array in a member's loops from which on members of a block are computed one after another.
+
+On a CPU 32 members at once, each with such an array, fill a cache of 32 MiB with nothing else. Measured by
+`benchmarks/sweep.py`: with arrays of 8 KiB (a small perceptron) `vmap` is the faster, with 1.5 MiB (the weights of a
+larger one) and 6 MiB (images after a convolution) it is `map`.
+"""
 
 
 def member_key(key: Key, trial: int | Array, seed: int | Array = 0) -> Key:
@@ -83,20 +94,35 @@ class Blocks:
     statics: Mapping[str, Any]
     key: Key
     dtypes: Mapping[str, Any]  # of the traced hyperparameters
-    method: Literal["vmap", "map"]
+    asked: Method | None
     devices: Sequence[Any]
 
     @cached_property
-    def _function(self) -> Any:
-        """The jitted `(key, trials, seeds, values) -> results` of as many members as it is given."""
+    def _member(self) -> Any:
+        """A member by itself, traced once: `jit` keeps what `method` looks at for the program of a block."""
 
         def member(key, trial, seed, values):
             return jax.tree.map(jnp.asarray, self.run(member_key(key, trial, seed), **self.statics, **values))
 
+        return jax.jit(member, inline=True)
+
+    @cached_property
+    def method(self) -> Method:
+        """As it was asked for, or by the size of a member's arrays."""
+        alone_from = ALONE_FROM.get(self.devices[0].platform)
+        if self.asked is not None or alone_from is None:
+            return self.asked or "vmap"
+        member = jax.make_jaxpr(self._member)(*self._like(()))
+        return "map" if largest_array(member.jaxpr) >= alone_from else "vmap"
+
+    @cached_property
+    def function(self) -> Any:
+        """The jitted `(key, trials, seeds, values) -> results` of as many members as it is given."""
+
         def members(key, trials, seeds, values):
             if self.method == "vmap":
-                return jax.vmap(partial(member, key))(trials, seeds, values)
-            return lax.map(lambda each: member(key, *each), (trials, seeds, values))
+                return jax.vmap(partial(self._member, key))(trials, seeds, values)
+            return lax.map(lambda each: self._member(key, *each), (trials, seeds, values))
 
         if len(self.devices) > 1:
             # Each device has members of its own and never asks the others, not even whether theirs have stopped.
@@ -108,10 +134,18 @@ class Blocks:
 
     def trace(self, members: int) -> Any:
         """Trace a block of so many."""
-        of = lambda dtype: jax.ShapeDtypeStruct((members,), dtype)
+        return self.function.trace(*self._like((members,)))
+
+    def _like(self, shape: tuple[int, ...]) -> tuple[Any, ...]:
+        """Return what members of such a shape are given: key, trials, seeds, values."""
+        of = lambda dtype: jax.ShapeDtypeStruct(shape, dtype)
         values = {name: of(dtype) for name, dtype in self.dtypes.items()}
         key = jax.ShapeDtypeStruct(self.key.shape, self.key.dtype)
-        return self._function.trace(key, of(jnp.int32), of(jnp.int32), values)
+        return key, of(jnp.int32), of(jnp.int32), values
+
+    def words(self, members: int) -> str:
+        """Return what is told of blocks of so many."""
+        return f"blocks of {members:,}" + ", one member after another" * (self.method == "map")
 
     def compile(self, traced: Any, members: int, memory: int | None) -> Block:
         """Compile what was traced; or, if it needs more than so many bytes of a device, a block of fewer members."""

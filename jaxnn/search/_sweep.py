@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from typing import Any, Literal, SupportsIndex, TypeAlias
+from typing import Any, SupportsIndex, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnn.errors import describe, is_array
 from jaxnn.search._ledger import Ledger, header, opened
-from jaxnn.search._members import Block, Blocks, Group, even, grouped, traced_dtype
+from jaxnn.search._members import Block, Blocks, Group, Method, even, grouped, traced_dtype
 from jaxnn.search._result import Mode, Sweep, settings, written
 from jaxnn.search._space import Column, Space
 from jaxnn.training._checks import count
@@ -42,7 +42,7 @@ def sweep(
     static: Sequence[str] = (),
     objective: str | None = None,
     mode: Mode = "min",
-    method: Literal["vmap", "map"] = "vmap",
+    method: Method | None = None,
     block: SupportsIndex | None = None,
     memory: SupportsIndex = 2**30,
     ledger: str | os.PathLike | None = None,
@@ -71,8 +71,9 @@ def sweep(
         objective: The name of the scalar that ranks trials; may be left out if there is only one.
         mode: `"min"` if less of it is better, `"max"` if more.
         method: How a device computes the members of its block: `"vmap"` at once, which is for small models, or `"map"`
-            one after another, for those of which a single one keeps it busy, such as convolutional networks on a CPU,
-            whose members fill its cache alone.
+            one after another, for those of which a single one keeps it busy. By default at once, but on a CPU one after
+            another if there are arrays of 1 MiB and more in a member's loops, as in convolutional networks, whose
+            members fill its cache alone.
         block: Members at a time, at most, on all devices; each has as many of them, and at least one. By default as
             many as `memory` allows, but no more than 32 a device on a CPU, where caches are small, and 256 elsewhere.
         memory: Bytes of each device that a block may need, as its compiler tells, if `block` is not given; by default
@@ -148,7 +149,7 @@ def sweep(
                 if not pending:
                     continue
                 compiled = blocks.compile(traced, size, memory if block is None else None)
-                shown.say(f"compiled {settings(group.statics) or 'the program'} for blocks of {compiled.members:,}; "
+                shown.say(f"compiled {settings(group.statics) or 'the program'} for {blocks.words(compiled.members)}; "
                           f"{time.perf_counter() - begun:.1f} s since the beginning")  # fmt: skip
                 for i in range(0, len(pending), compiled.members):
                     members = pending[i : i + compiled.members]
@@ -162,12 +163,12 @@ def sweep(
     return Sweep(columns, tree, objective, mode)
 
 
-def check_call(key: Key, mode: str, method: str) -> None:
+def check_call(key: Key, mode: str, method: str | None) -> None:
     """Raise unless a search can be made here, with this key and these settings."""
     if transforming():
         raise TypeError("expected to be called outside of jit, vmap, grad and the like, because the host drives a "
                         "sweep; got a call within one")  # fmt: skip
-    for name, value, known in (("mode", mode, ("min", "max")), ("method", method, ("vmap", "map"))):
+    for name, value, known in (("mode", mode, ("min", "max")), ("method", method or "vmap", ("vmap", "map"))):
         if value not in known:
             raise ValueError(f"expected {name} as {' or '.join(map(repr, known))}; got {value!r}")
     if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):

@@ -78,8 +78,28 @@ class Trainer:
             ValueError: A pattern of `freeze` matches no parameter.
             ShapeError: A layer cannot take what the one before it gives.
         """
-        whole, state = self.model.init(jax.random.fold_in(key, INIT), outline(x))
-        frozen, params = tree.split(whole, tree.mask(whole, self.freeze))
+        return self.begin(key, *self.model.init(jax.random.fold_in(key, INIT), outline(x)))
+
+    def begin(self, key: Key, params: Params, state: State) -> TrainState:
+        """Begin a run with parameters and layer state that are there, such as those of a trained model.
+
+        Args:
+            key: What later randomness comes from.
+            params: All of them; those that `freeze` matches are held fixed.
+            state: That of the layers.
+
+        Raises:
+            ValueError: A pattern of `freeze` matches no parameter.
+
+        >>> import jax, jax.numpy as jnp, jaxnn as nn
+        >>> model = nn.serial(nn.Dense(4), nn.relu, nn.Dense(1))
+        >>> params, state = model.init(jax.random.key(0), jnp.zeros((1, 3)))
+        >>> trainer = nn.trainer(model, nn.losses.mse, nn.adam(1e-3), freeze="dense_0/.*")
+        >>> ts = trainer.begin(jax.random.key(1), params, state)
+        >>> int(ts.step), nn.tree.count(ts.params), nn.tree.count(ts.frozen)
+        (0, 5, 16)
+        """
+        frozen, params = tree.split(params, tree.mask(params, self.freeze))
         zero = lambda: jnp.zeros((), jnp.int32)
         return TrainState(params, frozen, state, self.optimizer.init(params), zero(), zero(), zero(), key)
 

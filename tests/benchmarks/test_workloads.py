@@ -82,8 +82,15 @@ def test_a_table_of_recurrence_has_a_row_for_each_contestant():
 def test_some_members_of_a_sweep_reach_from_one_end_to_the_other():
     full = sweep.mlp_small(quick=False)
     assert len(full.some) == sweep.TIMED
-    assert (full.some[0], full.some[-1]) == ((0, 0), (15, 15))
+    assert (full.members[full.some[0]], full.members[full.some[-1]]) == ((0, 0), (15, 15))
     assert str(full).startswith("256 runs, 16 learning rates from 0.0001 to 0.1 with 16 seeds each, of mlp-small")
+
+
+def test_members_of_a_sweep_are_the_same_runs_in_blocks_and_by_a_call_each():
+    few = sweep.mlp_small(quick=True)
+    alone, blocks = sweep.a_call_each(few), sweep.in_blocks(few, "vmap", jax.devices())
+    np.testing.assert_allclose(blocks.run(), alone.run(), rtol=1e-4)
+    assert (blocks.parts, alone.parts) == (4, 4)
 
 
 RESULT = {

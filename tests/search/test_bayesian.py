@@ -13,7 +13,7 @@ import pytest
 from runs import assert_close, compilations, said
 
 import jaxnn as nn
-from jaxnn.search import Choice, Integer, LogUniform, Random, Uniform, _ledger, bayesian, member_key, sweep
+from jaxnn.search import Choice, Integer, LogUniform, Random, Uniform, _bayesian, _ledger, bayesian, member_key, sweep
 from jaxnn.search._asking import FAILED
 
 optuna = pytest.importorskip("optuna")
@@ -171,6 +171,24 @@ def test_a_search_killed_20_times_at_random_resumes_to_the_same_table(key, tmp_p
         again = of_mixed(key, ledger=path)
     assert not seen
     assert again.table(rows=None) == result.table(rows=None)
+
+
+def test_after_a_kill_in_a_block_its_members_are_computed_where_they_were(key, tmp_path, monkeypatch):
+    """What a member is in its last bits depends on its place, and what is asked next on those."""
+    path, places = tmp_path / "ledger.jsonl", []
+    computed_by = _bayesian.computed_by
+
+    def noted(block, key, members, *rest):
+        places.append(list(members))
+        return computed_by(block, key, members, *rest)
+
+    monkeypatch.setattr(_bayesian, "computed_by", noted)
+    quietly(bowl, SPACE, key, trials=6, batch=6, ledger=path)
+    kept = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(kept[:3]))  # the header and two members
+    quietly(bowl, SPACE, key, trials=6, batch=6, ledger=path)
+    assert places == [[(trial, 0) for trial in range(6)]] * 2
+    assert path.read_bytes() == b"".join(kept)
 
 
 def test_a_finished_search_goes_on_with_more_trials(key, tmp_path):

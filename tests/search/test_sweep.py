@@ -211,6 +211,24 @@ def test_what_is_said_on_the_way(key, capsys):
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize(("side", "how", "words"), [
+    (511, {}, "blocks of 2;"),
+    (513, {}, "blocks of 2, one member after another;"),
+    (511, {"method": "map"}, "blocks of 2, one member after another;"),
+    (513, {"method": "vmap"}, "blocks of 2;"),
+])  # fmt: skip
+def test_on_a_cpu_members_with_large_arrays_in_their_loops_are_computed_one_after_another(
+    key, capsys, side, how, words
+):
+    def run(key, x):
+        ones = jnp.ones((side, side), jnp.float32)  # a mebibyte where the side is 512
+        return jax.lax.fori_loop(0, 2, lambda _, s: s * (ones * s)[0, 0], jnp.float32(x))
+
+    swept = sweep(run, Grid(x=[0.5, 1.0]), key, **how)
+    assert words in capsys.readouterr().err
+    np.testing.assert_array_equal(swept.values[:, 0], [0.5**4, 1.0])
+
+
 TWO_DEVICES = """
 import jax, numpy as np
 jax.config.update("jax_num_cpu_devices", 2)
