@@ -63,6 +63,7 @@ from jaxnn.layers import DepthwiseConv as DepthwiseConv
 from jaxnn.layers import Dropout as Dropout
 from jaxnn.layers import DropPath as DropPath
 from jaxnn.layers import Embed as Embed
+from jaxnn.layers import Ensemble as Ensemble
 from jaxnn.layers import GaussianKL as GaussianKL
 from jaxnn.layers import GaussianNoise as GaussianNoise
 from jaxnn.layers import GaussianSample as GaussianSample
@@ -89,11 +90,13 @@ from jaxnn.layers import on_weights as on_weights
 from jaxnn.layers import parallel as parallel
 from jaxnn.layers import remat as remat
 from jaxnn.layers import repeat as repeat
+from jaxnn.layers import replace_layer as replace_layer
 from jaxnn.layers import residual as residual
 from jaxnn.layers import separable_conv as separable_conv
 from jaxnn.layers import serial as serial
 from jaxnn.layers import spectral_normed as spectral_normed
 from jaxnn.layers import stochastic_depth as stochastic_depth
+from jaxnn.layers import vote as vote
 from jaxnn.layers import weight_standardised as weight_standardised
 
 # isort: split
@@ -133,11 +136,17 @@ from jaxnn.training import predict as predict
 from jaxnn.training import refreeze as refreeze
 from jaxnn.training import run as run
 from jaxnn.training import trainer as trainer
+from jaxnn.training import transfer as transfer
 
 # isort: split
 # whole runs as values
 from jaxnn import search as search
+from jaxnn.search import cross_validate as cross_validate
 from jaxnn.search import sweep as sweep
+
+# isort: split
+# several models as one
+from jaxnn import ensembles as ensembles
 
 # isort: split
 # models
@@ -177,6 +186,7 @@ __all__ = [
     "Dropout",
     "EarlyStopping",
     "Embed",
+    "Ensemble",
     "GaussianKL",
     "GaussianNoise",
     "GaussianSample",
@@ -208,11 +218,13 @@ __all__ = [
     "concatenate",
     "constant_schedule",
     "cosine_decay_schedule",
+    "cross_validate",
     "data",
     "drop_connect",
     "dry_run",
     "each_step",
     "elu",
+    "ensembles",
     "evaluate",
     "find_learning_rate",
     "fit",
@@ -258,6 +270,7 @@ __all__ = [
     "relu6",
     "remat",
     "repeat",
+    "replace_layer",
     "residual",
     "run",
     "schedules",
@@ -280,7 +293,9 @@ __all__ = [
     "tanh",
     "trainer",
     "training",
+    "transfer",
     "tree",
+    "vote",
     "warmup_cosine_decay_schedule",
     "weight_standardised",
     "with_penalty",

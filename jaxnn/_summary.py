@@ -13,6 +13,7 @@ from jaxnn._receptive_field import ReceptiveField, field, seen_by_inputs, spatia
 from jaxnn._table import binary_size, short_count, table
 from jaxnn.errors import describe
 from jaxnn.layers._combinators import Repeat
+from jaxnn.layers._ensemble import Ensemble
 from jaxnn.layers._layer import Call, Layer, LayerLike, as_layer, observe, outline
 from jaxnn.ops import plain
 
@@ -191,6 +192,6 @@ def _copies(calls: list[Call], path: str) -> int:
         holds = call.path == "" or path == call.path or path.startswith(f"{call.path}/")
         layer = call.layer if holds and call.path != path else None
         while layer is not None:
-            copies *= layer.n if isinstance(layer, Repeat) else 1
+            copies *= layer.n if isinstance(layer, Repeat) else layer.members if isinstance(layer, Ensemble) else 1
             layer = layer.children.get("")
     return copies

@@ -15,7 +15,10 @@ import pytest
 import jaxnn as nn
 from jaxnn.ops import Op
 
-FOLDERS = ("ops", "layers", "initializers", "metrics", "optim", "schedules", "training", "models", "data", "search")
+FOLDERS = (
+    *("ops", "layers", "initializers", "metrics", "optim", "schedules"),
+    *("training", "models", "data", "search", "ensembles"),
+)
 PACKAGES = ["jaxnn", *(f"jaxnn.{name}" for name in FOLDERS)]
 MODULES = [f"jaxnn.{name}" for name in ("losses", "tree", "plot")]
 

@@ -231,11 +231,15 @@ def test_frozen_it_rests():
             r"got repeat\(Dense\(5\), 2\), whose weights are stacked\n  hint: norm the block",
         ),
         (
+            nn.Ensemble(nn.Dense(5), 2),
+            r"got Ensemble\(Dense\(5\), members=2\), whose weights are stacked\n  hint: norm the model",
+        ),
+        (
             nn.serial(nn.ConvTranspose(4, 3)),
             r"got ConvTranspose\(4, window=3\), whose weights have their outputs last",
         ),
     ],
-    ids=["repeat", "transposed"],
+    ids=["repeat", "ensemble", "transposed"],
 )
 def test_weights_with_other_axes_are_not_normed(norm, layer, message):
     with pytest.raises(TypeError, match=f"expected weights with their outputs along the last axis (.|\n)*{message}"):

@@ -1,4 +1,4 @@
-"""The README and the pages about training and search are true: their code runs in order and prints what they say."""
+"""The README and the pages of docs that have code are true: it runs in order and prints what they say."""
 
 import inspect
 import os
@@ -16,7 +16,8 @@ from jaxnn.ops import _linear
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-PAGES = {"README": README} | {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("training", "search")}
+PAGES = {"README": README}
+PAGES |= {name: (ROOT / "docs" / f"{name}.md").read_text() for name in ("training", "search", "ensembles")}
 FENCED = re.compile(r"^```(python|text|sh)\n(.*?)^```$", re.M | re.S)
 BLOCKS = FENCED.findall(README)
 QUOTED = {"def bwd(": Serial.bwd, "def linear_bwd(": _linear.linear_bwd}
@@ -32,7 +33,7 @@ def words(text):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("page", "outputs"), [("README", 9), ("training", 17), ("search", 6)])
+@pytest.mark.parametrize(("page", "outputs"), [("README", 10), ("training", 17), ("search", 6), ("ensembles", 6)])
 def test_code_prints_what_the_page_says(page, outputs):
     """As a program of its own: how the tests let XLA compile, memory is not what a reader sees."""
     blocks = FENCED.findall(PAGES[page])

@@ -129,6 +129,14 @@ def test_copies_in_a_repeat_of_a_repeat_multiply():
     assert (row.copies, row.parameters) == (6, 6 * (8 * 8 + 8))
 
 
+def test_members_of_an_ensemble_are_counted_and_their_parameters_taken_together():
+    summary = nn.summary(nn.serial(vote=nn.Ensemble(nn.serial(nn.Dense(5), nn.relu), 3)), X)
+    rows = {row.path: row for row in summary.rows}
+    assert {path: row.copies for path, row in rows.items()} == {"vote/dense_0": 3, "vote/relu_0": 3}
+    assert (rows["vote/dense_0"].parameters, summary.multiply_adds) == (3 * (8 * 5 + 5), 2 * 3 * 8 * 5)
+    assert summary.activations == 4 * 2 * 3 * (5 + 5)
+
+
 def test_multiply_adds_and_bytes_are_those_of_x_as_it_is_given():
     summaries = [nn.summary(MODELS["serial"], jnp.zeros((batch, 8))) for batch in (1, 32)]
     assert [summary.multiply_adds for summary in summaries] == [8 * 8 + 8 * 10, 32 * (8 * 8 + 8 * 10)]

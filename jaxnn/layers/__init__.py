@@ -26,6 +26,7 @@ from jaxnn.layers._dropout import SpatialDropout as SpatialDropout
 from jaxnn.layers._each_step import EachStep as EachStep
 from jaxnn.layers._each_step import each_step as each_step
 from jaxnn.layers._embedding import Embed as Embed
+from jaxnn.layers._ensemble import Ensemble as Ensemble
 from jaxnn.layers._group_norm import GroupNorm as GroupNorm
 from jaxnn.layers._group_norm import InstanceNorm as InstanceNorm
 from jaxnn.layers._layer import Layer as Layer
@@ -58,11 +59,15 @@ from jaxnn.layers._recurrence import RNN as RNN
 from jaxnn.layers._remat import Remat as Remat
 from jaxnn.layers._remat import remat as remat
 from jaxnn.layers._reshaping import Reshape as Reshape
+from jaxnn.layers._rewriting import replace_layer as replace_layer
 from jaxnn.layers._sampling import GaussianSample as GaussianSample
 from jaxnn.layers._separable_conv import separable_conv as separable_conv
 from jaxnn.layers._squeeze_excite import SqueezeExcite as SqueezeExcite
 from jaxnn.layers._stochastic_depth import DropPath as DropPath
 from jaxnn.layers._stochastic_depth import stochastic_depth as stochastic_depth
+from jaxnn.layers._temperature import Temperature as Temperature
+from jaxnn.layers._vote import Vote as Vote
+from jaxnn.layers._vote import vote as vote
 
 __all__ = [
     "GRU",
@@ -84,6 +89,7 @@ __all__ = [
     "Dropout",
     "EachStep",
     "Embed",
+    "Ensemble",
     "GaussianKL",
     "GaussianNoise",
     "GaussianSample",
@@ -112,6 +118,8 @@ __all__ = [
     "SpectralNorm",
     "SqueezeExcite",
     "Swish",
+    "Temperature",
+    "Vote",
     "WeightStandardisation",
     "as_layer",
     "bidirectional",
@@ -122,10 +130,12 @@ __all__ = [
     "parallel",
     "remat",
     "repeat",
+    "replace_layer",
     "residual",
     "separable_conv",
     "serial",
     "spectral_normed",
     "stochastic_depth",
+    "vote",
     "weight_standardised",
 ]

@@ -10,6 +10,7 @@ from jax import lax
 from jaxnn.errors import ShapeError
 from jaxnn.layers._combinators import Repeat
 from jaxnn.layers._convolution import ConvTranspose
+from jaxnn.layers._ensemble import Ensemble
 from jaxnn.layers._layer import Layer, LayerLike, all_held, as_layer
 from jaxnn.layers._normalisation import Inference
 from jaxnn.layers._on_weights import OnWeights, on_weights
@@ -67,7 +68,7 @@ def weight_standardised(layer: LayerLike, *, epsilon: float = 1e-5) -> OnWeights
         A layer that keeps its name and those of its parameters.
 
     Raises:
-        TypeError: The layer has no weights, or is a `Repeat` or a `ConvTranspose`, or holds one.
+        TypeError: The layer has no weights, or is a `Repeat`, an `Ensemble` or a `ConvTranspose`, or holds one.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.weight_standardised(nn.Dense(1, bias=False)), jnp.array([[1.0, 1.0, 0.0, 0.0]])
@@ -143,7 +144,7 @@ def spectral_normed(layer: LayerLike) -> OnWeights:
         A layer that keeps its name and those of its parameters.
 
     Raises:
-        TypeError: The layer has no weights, or is a `Repeat` or a `ConvTranspose`, or holds one.
+        TypeError: The layer has no weights, or is a `Repeat`, an `Ensemble` or a `ConvTranspose`, or holds one.
 
     >>> import jax, jax.numpy as jnp, jaxnn as nn
     >>> layer, x = nn.spectral_normed(nn.Dense(4, bias=False)), jnp.ones((1, 32))
@@ -168,6 +169,7 @@ def _check_outputs_last(layer: Layer) -> None:
     """Raise an error if here or within the weights of an output are not all that lies before the last axis."""
     for kind, other, hint in (
         (Repeat, "are stacked", "norm the block: repeat(spectral_normed(block), n)"),
+        (Ensemble, "are stacked", "norm the model: Ensemble(spectral_normed(model), n)"),
         (ConvTranspose, "have their outputs last but one", "resize, and then Conv"),
     ):
         if isinstance(layer, kind):

@@ -22,6 +22,7 @@ from jaxnn.losses._ctc import ctc_loss_with_forward_probs as ctc_loss_with_forwa
 from jaxnn.losses._detection import yolo_loss as yolo_loss
 from jaxnn.losses._dice import binary_dice_loss as binary_dice_loss
 from jaxnn.losses._dice import dice_loss as dice_loss
+from jaxnn.losses._distillation import distillation as distillation
 from jaxnn.losses._divergence import convex_kl_divergence as convex_kl_divergence
 from jaxnn.losses._divergence import generalized_kl_divergence as generalized_kl_divergence
 from jaxnn.losses._divergence import jensen_shannon_divergence as jensen_shannon_divergence
@@ -100,6 +101,7 @@ __all__ = [
     "ctc_loss",
     "ctc_loss_with_forward_probs",
     "dice_loss",
+    "distillation",
     "elastic_net_penalty",
     "gamma_nll",
     "gamma_nll_from_log_mean",

@@ -71,6 +71,11 @@ from jaxnn.ops._softmax import softmax as softmax
 from jaxnn.ops._spectral_norm import spectral_norm as spectral_norm
 from jaxnn.ops._standardize import standardize as standardize
 from jaxnn.ops._steps import step as step
+from jaxnn.ops._temperature import tempered as tempered
+from jaxnn.ops._voting import hard_vote as hard_vote
+from jaxnn.ops._voting import mean_of_members as mean_of_members
+from jaxnn.ops._voting import soft_vote as soft_vote
+from jaxnn.ops._voting import sum_of_members as sum_of_members
 
 __all__ = [
     "Op",
@@ -104,6 +109,7 @@ __all__ = [
     "hard_silu",
     "hard_swish",
     "hard_tanh",
+    "hard_vote",
     "identity",
     "instance_norm",
     "is_probability_vector",
@@ -115,6 +121,7 @@ __all__ = [
     "log_softmax",
     "lstm",
     "max_pool",
+    "mean_of_members",
     "mean_over_time",
     "mish",
     "normalise",
@@ -133,6 +140,7 @@ __all__ = [
     "silu",
     "sinusoidal",
     "soft_sign",
+    "soft_vote",
     "softmax",
     "softplus",
     "sparse_plus",
@@ -141,7 +149,9 @@ __all__ = [
     "squareplus",
     "standardize",
     "step",
+    "sum_of_members",
     "swiglu",
     "swish",
     "tanh",
+    "tempered",
 ]

@@ -2,6 +2,8 @@
 
 from jaxnn.search._bayesian import bayesian as bayesian
 from jaxnn.search._checkpointing import checkpointed_fit as checkpointed_fit
+from jaxnn.search._cross_validated import CrossValidation as CrossValidation
+from jaxnn.search._cross_validation import cross_validate as cross_validate
 from jaxnn.search._halved import Halved as Halved
 from jaxnn.search._halving import halving as halving
 from jaxnn.search._hyperband import hyperband as hyperband
@@ -9,6 +11,8 @@ from jaxnn.search._hypergradient import hypergradient as hypergradient
 from jaxnn.search._implicit import ImplicitHypergradient as ImplicitHypergradient
 from jaxnn.search._implicit import implicit_hypergradient as implicit_hypergradient
 from jaxnn.search._members import member_key as member_key
+from jaxnn.search._nested import NestedCrossValidation as NestedCrossValidation
+from jaxnn.search._nested import nested_cross_validate as nested_cross_validate
 from jaxnn.search._population import Population as Population
 from jaxnn.search._population import population_based_training as population_based_training
 from jaxnn.search._result import Sweep as Sweep
@@ -26,12 +30,14 @@ from jaxnn.search._tune import tune as tune
 
 __all__ = [
     "Choice",
+    "CrossValidation",
     "Grid",
     "Halton",
     "Halved",
     "ImplicitHypergradient",
     "Integer",
     "LogUniform",
+    "NestedCrossValidation",
     "Population",
     "Random",
     "Sobol",
@@ -40,11 +46,13 @@ __all__ = [
     "Uniform",
     "bayesian",
     "checkpointed_fit",
+    "cross_validate",
     "halving",
     "hyperband",
     "hypergradient",
     "implicit_hypergradient",
     "member_key",
+    "nested_cross_validate",
     "population_based_training",
     "sweep",
     "tune",

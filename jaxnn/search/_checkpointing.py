@@ -37,7 +37,8 @@ def checkpointed_fit(
     the steps of one.
 
     A pure function, for `jit`, `vmap` and derivatives of both modes. It has what a gradient through a run needs of
-    `fit`, and neither validation nor stopping: evaluate what it returns.
+    `fit`, and neither validation nor stopping: evaluate what it returns. Nor sampling: of some rows, the same in each
+    epoch, it is given `data.take(rows)`.
 
     Args:
         trainer: What to train, and how; hyperparameters in it may be tracers.

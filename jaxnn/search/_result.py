@@ -1,6 +1,6 @@
 """What a sweep returns: all results as arrays, and what one asks of them first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, final
 
@@ -132,16 +132,9 @@ class Sweep:
         Args:
             rows: How many of them; `None` for all.
         """
-        named = {"failed": self.failed, "std": self.std, self.objective: self.mean}
-        shown = [self.objective, *["std"] * (self.seeds > 1), *["failed"] * bool(self.failed.any())]
-        header = ["trial", *self.columns, *shown]
-        ranking = self.ranking if rows is None else self.ranking[:rows]
-        cells = [[str(i), *map(written, self.trial(i).values()), *(written(plain(named[name][i])) for name in shown)]
-                 for i in ranking.tolist()]  # fmt: skip
-        sides = ["<" if isinstance(column, list) else ">" for column in self.columns.values()]
-        text = table(header, cells, align="".join([">", *sides, *">" * len(shown)]))
-        more = self.trials - len(ranking)
-        return f"{text}\nand {more:,} more" if more else text
+        deviations = [("std", self.std)] * (self.seeds > 1)
+        failures = [("failed", self.failed)] * bool(self.failed.any())
+        return ranked_table(self, [(self.objective, self.mean), *deviations, *failures], rows)
 
     def crossed(self, rows: str, columns: str) -> dict[str, Any]:
         """Return the mean objective for each value of one hyperparameter with each of another.
@@ -212,6 +205,25 @@ class Sweep:
         best, worst = (written(float(end(self.mean))) for end in ends)
         failures = f"; of {self.values.size:,} members {failed:,} failed" if failed else ""
         return f"{trials}: {self.objective} {best} to {worst}, best at {settings(self.best)}{failures}"
+
+
+def ranked_table(swept: Any, figures: Sequence[tuple[str, np.ndarray]], rows: int | None) -> str:
+    """Return the best trials in a text table.
+
+    Args:
+        swept: What has `columns`, `ranking` and `trial`.
+        figures: What is told of each trial beside its hyperparameters: a heading, which may come twice, and a number
+            for each.
+        rows: How many trials; `None` for all.
+    """
+    ranking = swept.ranking if rows is None else swept.ranking[:rows]
+    cells = [[str(i), *map(written, swept.trial(i).values()), *(written(plain(values[i])) for _, values in figures)]
+             for i in ranking.tolist()]  # fmt: skip
+    sides = ["<" if isinstance(column, list) else ">" for column in swept.columns.values()]
+    header = ["trial", *swept.columns, *(heading for heading, _ in figures)]
+    text = table(header, cells, align="".join([">", *sides, *">" * len(figures)]))
+    more = len(swept.ranking) - len(ranking)
+    return f"{text}\nand {more:,} more" if more else text
 
 
 def settings(hyperparameters: Mapping[str, Any]) -> str:

@@ -26,17 +26,20 @@ from jaxnn.training._stopping import EarlyStopping as EarlyStopping
 from jaxnn.training._trainer import AUGMENT as AUGMENT
 from jaxnn.training._trainer import INIT as INIT
 from jaxnn.training._trainer import LAYERS as LAYERS
+from jaxnn.training._trainer import SAMPLE as SAMPLE
 from jaxnn.training._trainer import SHUFFLE as SHUFFLE
 from jaxnn.training._trainer import Info as Info
 from jaxnn.training._trainer import Observed as Observed
 from jaxnn.training._trainer import Trainer as Trainer
 from jaxnn.training._trainer import TrainState as TrainState
 from jaxnn.training._trainer import trainer as trainer
+from jaxnn.training._transfer import transfer as transfer
 
 __all__ = [
     "AUGMENT",
     "INIT",
     "LAYERS",
+    "SAMPLE",
     "SHUFFLE",
     "EarlyStopping",
     "FitState",
@@ -65,5 +68,6 @@ __all__ = [
     "run",
     "shuffled",
     "trainer",
+    "transfer",
     "update_norms",
 ]

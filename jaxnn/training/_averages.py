@@ -68,7 +68,8 @@ def recalibrated(trainer: Trainer, train_state: TrainState, data: Data, *, batch
     Args:
         trainer: Whose model to run.
         train_state: Whose parameters to run it with.
-        data: Inputs; targets and weights are not used.
+        data: Inputs; targets and weights are not used. Of a run with `sampling`, such rows as it met in an epoch:
+            `data.take(sampling(key))`; other shares of the classes have other statistics.
         batch_size: Of how many examples, as in training: of few, the variance is smaller.
 
     Returns:

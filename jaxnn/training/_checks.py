@@ -60,6 +60,22 @@ def check_data(
             finite, or has targets that the loss refuses.
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
+    check_examples(data, batch_size=batch_size, name=name)
+    # Not what is remembered where the trainer may hold tracers: no cache may keep these.
+    remembered = not transforming() and hashable(trainer)
+    predict = partial(_predict.eval_shape, trainer) if remembered else partial(jax.eval_shape, trainer.predict)
+    prediction = predict(train_state, outline(data.x))
+    (loss if isinstance(loss, Metric) else as_loss(loss)).check(prediction, data.y)
+
+
+def check_examples(data: Data, *, batch_size: int | None = None, name: str = "data") -> None:
+    """Raise one error that names everything that is wrong with `data` whatever it is for.
+
+    Raises:
+        TypeError: The data is no `Data`.
+        ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, or not
+            finite; or a weight is negative.
+    """
     if not isinstance(data, Data):
         raise TypeError(
             f"expected {name} as nn.Data(x, y), because inputs and targets go together; got {describe(data)}"
@@ -67,11 +83,6 @@ def check_data(
     wrong = [*_counts(data, batch_size, name)] or [*_values(data, name)]
     if wrong:
         raise ValueError("\n".join(wrong))
-    # Not what is remembered where the trainer may hold tracers: no cache may keep these.
-    remembered = not transforming() and hashable(trainer)
-    predict = partial(_predict.eval_shape, trainer) if remembered else partial(jax.eval_shape, trainer.predict)
-    prediction = predict(train_state, outline(data.x))
-    (loss if isinstance(loss, Metric) else as_loss(loss)).check(prediction, data.y)
 
 
 @partial(jax.jit, static_argnums=0)

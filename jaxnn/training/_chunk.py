@@ -33,7 +33,11 @@ Chunk = Callable[[FitState, Array, Any], tuple[FitState, Array, Report]]
 
 @compiled
 def start(
-    static: tuple[Trainer, Plan], state: TrainState | FitState, data: Data, stopping: EarlyStopping | None
+    static: tuple[Trainer, Plan],
+    state: TrainState | FitState,
+    data: Data,
+    stopping: EarlyStopping | None,
+    sampling: Any,
 ) -> tuple[FitState, Array]:
     """Return the state to begin with, copied, so that it can be given away; and the order of its epoch.
 
@@ -43,19 +47,28 @@ def start(
     if isinstance(state, FitState):
         fit_state = state
     else:
-        row = state.position // plan.row_steps(data.examples)  # one within an epoch has some of its rows behind it
+        row = state.position // plan.row_steps(plan.met(data))  # one within an epoch has some of its rows behind it
         fit_state = begin(trainer, plan, state, data, stopping, row)
-    return jax.tree.map(jnp.copy, fit_state), order(plan, fit_state.train_state, data.examples)
+    return jax.tree.map(jnp.copy, fit_state), order(plan, fit_state.train_state, plan.met(data), sampling)
 
 
-def program(trainer: Trainer, plan: Plan, data: Data, validation: Data | None, stopping: EarlyStopping | None) -> Chunk:
+def program(
+    trainer: Trainer,
+    plan: Plan,
+    data: Data,
+    validation: Data | None,
+    stopping: EarlyStopping | None,
+    sampling: Any,
+) -> Chunk:
     """Return the compiled function that takes a chunk of steps; it deletes the state and order that it is given."""
     static = trainer, plan
     if hashable(static):
         advance = functools.partial(_advance, static)
     else:
         advance = jax.jit(functools.partial(_steps, static), donate_argnums=(0, 1))
-    return lambda fit_state, rows, count: advance(fit_state, rows, np.int32(count), data, validation, stopping)
+    return lambda fit_state, rows, count: advance(
+        fit_state, rows, np.int32(count), data, validation, stopping, sampling
+    )
 
 
 def _steps(
@@ -66,9 +79,10 @@ def _steps(
     data: Data,
     validation: Data | None,
     stopping: EarlyStopping | None,
+    sampling: Any,
 ) -> tuple[FitState, Array, Report]:
     trainer, plan = static
-    n = data.examples
+    n = plan.met(data)
     steps, row_steps, rows_per_epoch = plan.steps(n), plan.row_steps(n), plan.rows_per_epoch(n)
 
     def within_row(_, carry):
@@ -89,7 +103,7 @@ def _steps(
 
         def end_epoch(fit_state):
             fit_state = end(fit_state)
-            return fit_state, order(plan, fit_state.train_state, n)
+            return fit_state, order(plan, fit_state.train_state, n, sampling)
 
         at_row_end = (here > 0) & (position + here == row_end)
         return *lax.cond(at_row_end, end_row, lambda fit_state: (fit_state, rows), fit_state), left - here

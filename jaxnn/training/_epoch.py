@@ -1,6 +1,6 @@
 """An epoch in its parts: an order, steps, rows, an end. `fit` loops over them, and `run` may pause between any two."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from jaxnn.training._averages import averaged
 from jaxnn.training._evaluate import figures, mean, weights
 from jaxnn.training._order import shuffled
 from jaxnn.training._plan import Plan
+from jaxnn.training._sampled import sampled
 from jaxnn.training._stopping import Best, EarlyStopping
 from jaxnn.training._trainer import SHUFFLE, Observed, Trainer, TrainState
 from jaxnn.tree import named_leaves
@@ -47,29 +48,32 @@ def begin(
 ) -> FitState:
     """Return the state before the first step of a run, which begins with a row of its first epoch."""
     best = None if stopping is None else stopping.begin(train_state)
-    missing = jnp.full(plan.rows(data.examples), jnp.nan, jnp.result_type(float))
+    missing = jnp.full(plan.rows(plan.met(data)), jnp.nan, jnp.result_type(float))
     none = jnp.zeros((), missing.dtype)
     seen = [*plan.seen, *record_names(trainer, plan, train_state, data)]
     history = dict.fromkeys([*plan.names, *seen], missing)
     return FitState(train_state, best, history, row, none, dict.fromkeys(seen, none))
 
 
-def order(plan: Plan, train_state: TrainState, examples: int) -> Array:
+def order(plan: Plan, train_state: TrainState, examples: int, sampling: Any = None) -> Array:
     """Return which examples each step of this epoch meets, int32 `(steps, batch_size)`.
 
     All of it at once, though any part could be had alone: hashing 32 indices takes longer than a small step.
+    Of a sample these are its rows, in an order that is shuffled as that of all examples is.
     """
     steps = plan.steps(examples)
     index = jnp.arange(steps * plan.batch_size, dtype=jnp.int32) % examples
     if plan.shuffle:
         ts = train_state
         index = shuffled(jax.random.fold_in(jax.random.fold_in(ts.key, SHUFFLE), ts.epoch), index, examples)
+    if sampling is not None:
+        index = sampled(sampling, train_state.key, train_state.epoch)[index]
     return index.reshape(steps, plan.batch_size)
 
 
 def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Array) -> FitState:
     """Take the epoch's next step, on the batch that its order `rows` has at this position."""
-    ts, n, b = fit_state.train_state, data.examples, plan.batch_size
+    ts, n, b = fit_state.train_state, plan.met(data), plan.batch_size
     batch = data.take(lax.dynamic_index_in_dim(rows, ts.position, keepdims=False))
     filled = plan.steps(n) * b > n
     real = ts.position * b + jnp.arange(b, dtype=jnp.int32) < n if filled else None
@@ -115,7 +119,8 @@ def close(
             row = row | validate(judged_ts)
         else:
             # Counted from the first epoch of all, so that a run which goes on is validated where the whole one is.
-            rows = -(-ts.position // plan.row_steps(data.examples)) + ts.epoch * plan.rows_per_epoch(data.examples)
+            n = plan.met(data)
+            rows = -(-ts.position // plan.row_steps(n)) + ts.epoch * plan.rows_per_epoch(n)
             validated = rows % plan.validate_every == 0
             missing = lambda _: dict.fromkeys(names, jnp.full((), jnp.nan, fit_state.weight.dtype))
             row = row | lax.cond(validated, validate, missing, judged_ts)

@@ -1,7 +1,7 @@
 """`fit`: a whole training run as one pure function."""
 
 from collections.abc import Iterable, Mapping
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,7 @@ from jaxnn.training._checks import check_between_epochs
 from jaxnn.training._compiled import compiled
 from jaxnn.training._epoch import FitState, History, begin, close, end, order, step
 from jaxnn.training._plan import Plan, Recorder, planned
+from jaxnn.training._sampled import Sampling, as_sampling
 from jaxnn.training._scan_while import while_loop
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
@@ -29,6 +30,7 @@ def fit(
     metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
+    sampling: Sampling | None = None,
     drop_remainder: bool = False,
     steps_per_row: SupportsIndex | None = None,
     validate_every: SupportsIndex = 1,
@@ -62,6 +64,10 @@ def fit(
             `evaluate`; and where a model gives logits, those of probabilities are NaN.)
         stopping: When to stop early; its numbers may be tracers.
         shuffle: Whether every epoch has an order of its own.
+        sampling: Which rows of the data an epoch meets, if not all: a function `(key) -> rows`, drawn from anew in
+            every epoch, such as `nn.data.oversampling(data.y)`; or an array of rows, such as a bootstrap sample. An
+            epoch then has as many examples as there are rows. A function that is made anew compiles anew, as a lambda
+            in the call; those of `nn.data` do not.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
         steps_per_row: After how many steps of an epoch, and at its end, the history has a row, validation is evaluated
             and early stopping looks; by default only at the end.
@@ -84,12 +90,13 @@ def fit(
 
     Raises:
         TypeError: The data is no `Data`, or a count, such as `epochs`, no int (NumPy's are); a metric has a state;
-            what records is no function.
+            what records is no function; sampling gives no integers.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; a count is below 1; what is watched has no history; what is recorded is
             no scalar; the optimizer's state is another's, or has no average that could be evaluated; the train state
-            is one within an epoch.
-        ShapeError: The model cannot take the inputs, or the loss the targets.
+            is one within an epoch; sampling gives rows out of range, as far as they can be seen: those of the first
+            epoch; or fewer than a batch.
+        ShapeError: The model cannot take the inputs, or the loss the targets; sampling gives no single axis of rows.
 
     >>> import jax, jaxnn as nn
     >>> x = jnp.linspace(-1, 1, 64)[:, None]
@@ -99,13 +106,14 @@ def fit(
     >>> ts.params["b"].round(1), history["loss"].shape
     (Array([1.], dtype=float32), (20,))
     """
+    sampling = as_sampling(sampling)
     plan = planned(
         trainer, train_state, data, epochs=epochs, batch_size=batch_size, validation=validation, metrics=metrics,
         stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder, steps_per_row=steps_per_row,
-        validate_every=validate_every, record=record, averaged=averaged,
+        validate_every=validate_every, record=record, averaged=averaged, sampling=sampling,
     )  # fmt: skip
     check_between_epochs(train_state, "fit makes whole ones")
-    return _fit((trainer, plan, checkpoint), train_state, data, validation, stopping)
+    return _fit((trainer, plan, checkpoint), train_state, data, validation, stopping, sampling)
 
 
 @compiled
@@ -115,14 +123,16 @@ def _fit(
     data: Data,
     validation: Data | None,
     stopping: EarlyStopping | None,
+    sampling: Any,
 ) -> tuple[TrainState, History]:
     trainer, plan, checkpoint = static
     data, validation = data.on_device(), None if validation is None else validation.on_device()
-    steps, row_steps = plan.steps(data.examples), plan.row_steps(data.examples)
+    n = plan.met(data)
+    steps, row_steps = plan.steps(n), plan.row_steps(n)
 
     def epoch(fit_state: FitState) -> FitState:
         ts = fit_state.train_state
-        rows = order(plan, ts, data.examples)
+        rows = order(plan, ts, n, sampling)
         # A constant, which all members of a sweep share: so a step takes a slice of each order and need not gather.
         fit_state = fit_state._replace(train_state=ts._replace(position=jnp.zeros((), jnp.int32)))
         take = lambda fit_state, _: (step(trainer, plan, fit_state, data, rows), None)

@@ -49,7 +49,8 @@ def find_learning_rate(
     """Take the same steps at many learning rates, in one compiled program, and see which rates learn.
 
     All runs begin from the same parameters and meet the same batches, in the order in which `fit` would with
-    `drop_remainder`: only the rate differs. So their losses can be compared even after few steps.
+    `drop_remainder`: only the rate differs. So their losses can be compared even after few steps. For a run with
+    `sampling`, give it such rows as the run meets in an epoch: `data.take(sampling(key))`.
 
     The usual finder is one run whose rate rises at every step, from tiny to where it diverges (Smith, 2017; it is the
     `lr_find` of fastai and Lightning). The loss that it shows for a rate is that of parameters which all the smaller

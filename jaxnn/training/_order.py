@@ -10,7 +10,7 @@ from jaxnn.typing import Array, Key
 ROUNDS = 24
 
 
-def shuffled(key: Key, position: Array, n: int) -> Array:
+def shuffled(key: Key, position: Array, n: int | Array) -> Array:
     """Return where a random permutation of 0 ... n - 1 sends `position`.
 
     A swap-or-not cipher: in round r an index i and its partner (K_r - i) mod n either change places or do
@@ -21,7 +21,7 @@ def shuffled(key: Key, position: Array, n: int) -> Array:
     Args:
         key: Chooses the permutation.
         position: Integers from 0 to n - 1, any shape.
-        n: How many there are, at most 2^31 - 1; a Python int.
+        n: How many there are, at most 2^31 - 1; may be a tracer.
 
     Returns:
         int32, the shape of `position`.

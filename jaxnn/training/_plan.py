@@ -8,6 +8,7 @@ from jaxnn.gradients import LossLike, as_loss
 from jaxnn.metrics import Metric
 from jaxnn.optim import averaged_params
 from jaxnn.training._checks import check_data, count, integer
+from jaxnn.training._sampled import sample_size
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Observed, Trainer, TrainState
 from jaxnn.typing import Data
@@ -31,6 +32,11 @@ class Plan:
     validate_every: int  # of so many rows the last is validated
     record: tuple[tuple[str, Recorder], ...]
     averaged: bool
+    sampled: int | None = None  # of so many rows an epoch is, None is all examples
+
+    def met(self, data: Data) -> int:
+        """How many examples an epoch meets, counted as often as it meets them."""
+        return data.examples if self.sampled is None else self.sampled
 
     def steps(self, examples: int) -> int:
         """How many steps an epoch has."""
@@ -100,6 +106,7 @@ def planned(
     validate_every: SupportsIndex = 1,
     record: Mapping[str, Recorder] | None = None,
     averaged: bool = False,
+    sampling: Any = None,
 ) -> Plan:
     """Return the plan of a run, or raise an error: of its data, its settings, or where it begins.
 
@@ -107,7 +114,7 @@ def planned(
         TypeError: The data is no `Data`, or a count no int; a metric has a state; what records is no function.
         ValueError: The data is empty, smaller than a batch, of different numbers of inputs and targets, not
             finite, or has labels out of range; a count is below 1; what is watched has no history; the optimizer's
-            state is another's, or has no average that could be evaluated.
+            state is another's, or has no average that could be evaluated; sampling gives rows out of range.
         ShapeError: The model cannot take the inputs, or the loss the targets.
     """
     metrics = (metrics,) if callable(metrics) else tuple(metrics)
@@ -122,7 +129,10 @@ def planned(
             f"  hint: after the run, evaluate(trainer, train_state, data, {gathered[0]})"
         )
     batch_size = integer(batch_size, "batch_size", why="it is a shape")
-    check_data(trainer, train_state, data, trainer.loss, batch_size=batch_size, name="data")
+    at_most = batch_size if sampling is None else None  # of rows that are sampled there may be more
+    check_data(trainer, train_state, data, trainer.loss, batch_size=at_most, name="data")
+    if sampling is not None:
+        count(batch_size, "batch_size", why="it counts examples")
     if validation is not None:
         check_data(trainer, train_state, validation, trainer.loss, batch_size=None, name="validation")
     plan = Plan(
@@ -136,6 +146,7 @@ def planned(
         count(validate_every, "validate_every", why="it counts rows of the history"),
         tuple((record or {}).items()),
         averaged,
+        None if sampling is None else sample_size(sampling, train_state, data.examples, batch_size),
     )
     taken = [name for name in [*plan.seen, *dict(plan.record)] if name.startswith("validation_")]
     if taken:

@@ -4,7 +4,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterable, Mapping
-from typing import SupportsIndex
+from typing import Any, SupportsIndex
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,7 @@ from jaxnn.training._pace import Pace
 from jaxnn.training._plan import Plan, Recorder, planned
 from jaxnn.training._progress import banner, clock, say
 from jaxnn.training._run import UNMOVED, Outcome, moved, moving, prepare, run, written
+from jaxnn.training._sampled import Sampling, as_sampling
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Array, Data
@@ -34,6 +35,7 @@ def dry_run(
     metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
+    sampling: Sampling | None = None,
     drop_remainder: bool = False,
     steps_per_row: SupportsIndex | None = None,
     validate_every: SupportsIndex = 1,
@@ -56,6 +58,7 @@ def dry_run(
         metrics: Losses or metrics of examples to record beside the loss.
         stopping: When the run would stop early.
         shuffle: Whether every epoch has an order of its own.
+        sampling: Which rows of the data an epoch meets, if not all, as for `fit`.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
         steps_per_row: After how many steps of an epoch, and at its end, the history would have a row.
         validate_every: Of so many rows one would be validated.
@@ -85,9 +88,10 @@ def dry_run(
     begun = prepare(
         trainer, _between_epochs(train_state), data, epochs=epochs, batch_size=batch_size, validation=validation,
         metrics=metrics, stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder,
-        steps_per_row=steps_per_row, validate_every=validate_every, record=record, averaged=averaged,
+        steps_per_row=steps_per_row, validate_every=validate_every, record=record, averaged=averaged, sampling=sampling,
     )  # fmt: skip
-    plan, n, steps = begun.plan, data.examples, begun.plan.steps(data.examples)
+    plan, n = begun.plan, begun.plan.met(data)
+    steps = plan.steps(n)
     say(banner(plan, begun.fit_state.train_state, n))
     fit_state, rows, _ = begun.compile()
     say(f"compiled in {time.perf_counter() - clicked:.2f} s")
@@ -133,6 +137,7 @@ def overfit(
     steps: SupportsIndex = 500,
     metrics: Iterable[LossLike] | LossLike = (),
     shuffle: bool = True,
+    sampling: Sampling | None = None,
     progress: bool = True,
 ) -> Outcome:
     """Train on one batch again and again: the loss of a sound model and optimizer goes to nearly zero.
@@ -149,6 +154,7 @@ def overfit(
         steps: How often to take it.
         metrics: Losses or metrics of examples to record beside the loss.
         shuffle: Whether the run would; without, the batch is the first examples.
+        sampling: Which rows of the data an epoch of the run would meet, if not all, as for `fit`.
         progress: Whether to show progress, as `run` does.
 
     Returns:
@@ -168,22 +174,22 @@ def overfit(
     True
     """
     ts, metrics = _between_epochs(train_state), (metrics,) if callable(metrics) else tuple(metrics)
-    steps = count(steps, "steps", why="each takes the batch once")
+    steps, sampling = count(steps, "steps", why="each takes the batch once"), as_sampling(sampling)
     plan = planned(
         trainer, ts, data, epochs=1, batch_size=batch_size, validation=None, metrics=metrics, stopping=None,
-        shuffle=shuffle, drop_remainder=True,
+        shuffle=shuffle, drop_remainder=True, sampling=sampling,
     )  # fmt: skip
-    batch = data.take(_first((plan, data.examples), ts))
+    batch = data.take(_first((plan, plan.met(data)), ts, sampling))
     return run(
         trainer, ts, batch, epochs=steps, batch_size=plan.batch_size, metrics=metrics, shuffle=False, progress=progress
     )
 
 
 @compiled
-def _first(static: tuple[Plan, int], train_state: TrainState) -> Array:
+def _first(static: tuple[Plan, int], train_state: TrainState, sampling: Any) -> Array:
     """Which examples the first step of an epoch meets."""
     plan, examples = static
-    return order(plan, train_state, examples)[0]
+    return order(plan, train_state, examples, sampling)[0]
 
 
 def _between_epochs(train_state: TrainState) -> TrainState:

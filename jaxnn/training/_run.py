@@ -20,6 +20,7 @@ from jaxnn.training._interrupt import interruptible
 from jaxnn.training._pace import Pace
 from jaxnn.training._plan import Plan, Recorder, planned
 from jaxnn.training._progress import ENDED, banner, interrupted_at, not_finite, say, sink, status
+from jaxnn.training._sampled import Sampling, as_sampling
 from jaxnn.training._stopping import EarlyStopping
 from jaxnn.training._trainer import Trainer, TrainState
 from jaxnn.typing import Array, Data
@@ -68,6 +69,7 @@ def run(
     metrics: Iterable[LossLike] | LossLike = (),
     stopping: EarlyStopping | None = None,
     shuffle: bool = True,
+    sampling: Sampling | None = None,
     drop_remainder: bool = False,
     steps_per_row: SupportsIndex | None = None,
     validate_every: SupportsIndex = 1,
@@ -116,6 +118,10 @@ def run(
             `evaluate`; and where a model gives logits, those of probabilities are NaN.)
         stopping: When to stop early.
         shuffle: Whether every epoch has an order of its own.
+        sampling: Which rows of the data an epoch meets, if not all: a function `(key) -> rows`, drawn from anew in
+            every epoch, such as `nn.data.oversampling(data.y)`; or an array of rows, such as a bootstrap sample. An
+            epoch then has as many examples as there are rows. A function that is made anew compiles anew, as a lambda
+            in the call; those of `nn.data` do not.
         drop_remainder: Whether to leave out the batch that would have to be filled up.
         steps_per_row: After how many steps of an epoch, and at its end, the history has a row, validation is evaluated
             and early stopping looks; by default only at the end.
@@ -159,9 +165,9 @@ def run(
     begun = prepare(
         trainer, train_state, data, epochs=epochs, batch_size=batch_size, validation=validation, metrics=metrics,
         stopping=stopping, shuffle=shuffle, drop_remainder=drop_remainder, steps_per_row=steps_per_row,
-        validate_every=validate_every, record=record, averaged=averaged,
+        validate_every=validate_every, record=record, averaged=averaged, sampling=sampling,
     )  # fmt: skip
-    plan, n, fit_state = begun.plan, data.examples, begun.fit_state
+    plan, n, fit_state = begun.plan, begun.plan.met(data), begun.fit_state
     steps, pace, warned = plan.steps(n), Pace(chunk), False
     at = int(fit_state.row), int(fit_state.train_state.position)
     done, total = plan.done(*at, n), plan.epochs * steps
@@ -285,6 +291,7 @@ def prepare(
     *,
     validation: Data | None,
     stopping: EarlyStopping | None,
+    sampling: Sampling | None,
     **settings: Any,
 ) -> Begun:
     """Check all arguments and copy the state, or raise what `run` raises."""
@@ -292,18 +299,19 @@ def prepare(
         raise TypeError("expected to be called outside of jit, vmap, grad and the like, because the host drives a run; "
                         "got a call within one\n  hint: fit is the same and may be transformed")  # fmt: skip
     ts = state.train_state if isinstance(state, FitState) else state
-    plan = planned(trainer, ts, data, validation=validation, stopping=stopping, **settings)
-    steps, position = plan.steps(data.examples), values(ts.position)
-    if position is not None and not 0 <= position < steps:
-        raise ValueError(f"expected a train state within its epoch, which with these data and batch_size has {steps} "
-                         f"steps; got one after {position}\n  hint: go on with the arguments of the run that was "
-                         "interrupted, or begin the epoch again: "
+    sampling = as_sampling(sampling)
+    plan = planned(trainer, ts, data, validation=validation, stopping=stopping, sampling=sampling, **settings)
+    n, position = plan.met(data), values(ts.position)
+    if position is not None and not 0 <= position < plan.steps(n):
+        raise ValueError("expected a train state within its epoch, which with these data and batch_size has "
+                         f"{plan.steps(n)} steps; got one after {position}\n  hint: go on with the arguments of the "
+                         "run that was interrupted, or begin the epoch again: "
                          "train_state._replace(position=jnp.zeros((), jnp.int32))")  # fmt: skip
     if isinstance(state, FitState):
-        _check_same(plan, state, [*plan.names, *record_names(trainer, plan, ts, data)], data.examples, stopping)
+        _check_same(plan, state, [*plan.names, *record_names(trainer, plan, ts, data)], n, stopping)
     data, validation = data.on_device(), None if validation is None else validation.on_device()
-    fit_state, rows = start((trainer, plan), state, data, stopping)
-    return Begun(plan, program(trainer, plan, data, validation, stopping), fit_state, rows, moving(ts))
+    fit_state, rows = start((trainer, plan), state, data, stopping, sampling)
+    return Begun(plan, program(trainer, plan, data, validation, stopping, sampling), fit_state, rows, moving(ts))
 
 
 def _check_same(plan: Plan, state: FitState, names: list[str], examples: int, stopping: EarlyStopping | None) -> None:

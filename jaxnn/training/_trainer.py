@@ -17,7 +17,7 @@ from jaxnn.typing import Array, Data, Key, Params, State
 
 # Streams of the root key. The root never changes and every draw is folded in from it by stream, then by epoch
 # or step, then by the layer's position; so nothing random is stored, and a resumed run is the same run.
-INIT, SHUFFLE, LAYERS, AUGMENT = range(4)
+INIT, SHUFFLE, LAYERS, AUGMENT, SAMPLE = range(5)
 
 
 class TrainState(NamedTuple):

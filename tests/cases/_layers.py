@@ -53,6 +53,7 @@ def double(x):
 
 
 BLOCK = nn.serial(nn.Dense(F, bias=False), nn.BatchNorm(), nn.tanh, nn.Dropout(0.5))
+IDS = nn.serial(nn.Embed(VOCABULARY, F), nn.flatten, nn.Dense(C))
 
 LAYERS = [
     LayerCase("dense", nn.Dense(C), normal(B, F)),
@@ -103,4 +104,13 @@ LAYERS = [
     LayerCase("repeat_once", nn.repeat(nn.Dense(F), 1), normal(B, F)),
     LayerCase("repeat_apply_only", nn.repeat(Affine(), 2), normal(B, F), hand=False),
     LayerCase("repeat_twice", nn.repeat(nn.serial(nn.repeat(nn.Dense(F), 2), nn.tanh), 2), normal(B, F)),
+    LayerCase("ensemble", nn.Ensemble(BLOCK, 3, combine=nn.ops.mean_of_members), normal(B, F)),
+    LayerCase("ensemble_of_one", nn.Ensemble(nn.Dense(C), 1), normal(B, F)),
+    LayerCase("ensemble_of_ids", nn.Ensemble(IDS, 2), integers(VOCABULARY, B, 5)),
+    LayerCase("ensemble_apply_only", nn.Ensemble(Affine(), 2, combine=nn.ops.sum_of_members), normal(B, F), hand=False),
+    LayerCase("ensemble_adding", nn.Ensemble(nn.serial(nn.Dense(C), nn.ActivityPenalty(l2=0.1)), 2), normal(B, F)),
+    LayerCase("temperature", nn.layers.Temperature(), normal(B, F)),
+    LayerCase("vote", nn.vote(nn.Dense(F), BLOCK, nn.tanh, combine=nn.ops.mean_of_members), normal(B, F)),
+    LayerCase("vote_of_ids", nn.vote(IDS, deep=nn.serial(IDS, nn.tanh, nn.Dense(C))), integers(VOCABULARY, B, 5)),
+    LayerCase("ensemble_in_serial", nn.serial(nn.tanh, nn.Ensemble(nn.Dense(C), 3), nn.Dense(2)), normal(B, F)),
 ]

@@ -74,6 +74,8 @@ CATEGORICAL = [
         each(normal(B, 2, C), unit(B, 2, C)),
         {"axis": 1, "where": MASK},
     ),
+    OpCase("distillation", nn.losses.distillation, numbers, {"temperature": 2.5}, family="distillation"),
+    OpCase("distillation_of_tokens", nn.losses.distillation, each(normal(B, 2, C), normal(B, 2, C))),
     OpCase("safe_softmax_cross_entropy", nn.losses.safe_softmax_cross_entropy, rows),
     OpCase(
         "sparse_cross_entropy",

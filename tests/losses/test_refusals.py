@@ -12,7 +12,8 @@ SAME_SHAPE = ["mse", "half_squared_error", "sse", "mae", "huber_loss", "log_cosh
               "binary_cross_entropy_from_probabilities", "softmax_cross_entropy", "safe_softmax_cross_entropy",
               "poly_loss_cross_entropy", "kl_divergence", "kl_divergence_with_log_targets",
               "generalized_kl_divergence", "kl_divergence_from_probabilities", "jensen_shannon_divergence",
-              "poisson_nll", "poisson_nll_from_log_rate", "gamma_nll", "gamma_nll_from_log_mean"]  # fmt: skip
+              "poisson_nll", "poisson_nll_from_log_rate", "gamma_nll", "gamma_nll_from_log_mean",
+              "distillation"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", SAME_SHAPE)
