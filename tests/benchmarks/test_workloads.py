@@ -2,6 +2,7 @@
 
 import cnn
 import conv_ops
+import ensemble
 import gpt
 import jax
 import numpy as np
@@ -91,6 +92,13 @@ def test_members_of_a_sweep_are_the_same_runs_in_blocks_and_by_a_call_each():
     alone, blocks = sweep.a_call_each(few), sweep.in_blocks(few, "vmap", jax.devices())
     np.testing.assert_allclose(blocks.run(), alone.run(), rtol=1e-4)
     assert (blocks.parts, alone.parts) == (4, 4)
+
+
+def test_an_ensemble_is_the_same_all_at_once_and_in_blocks():
+    few = ensemble.Bag(training.mlp_small(quick=True), 3)
+    together, blocks = ensemble.in_one_program(few), ensemble.in_one_program(few, 2)
+    np.testing.assert_allclose(blocks.run(), together.run(), rtol=1e-4)
+    assert str(few).startswith("3 members on bootstrap samples, of mlp-small: 1437 examples")
 
 
 RESULT = {
