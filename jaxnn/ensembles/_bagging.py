@@ -14,14 +14,13 @@ from jaxnn.ensembles._members import (
     Combine,
     Train,
     block_of,
-    check_key,
     mapped,
     model_is_structure,
     trained,
 )
 from jaxnn.layers._layer import Layer, LayerLike, as_layer
 from jaxnn.ops import soft_vote
-from jaxnn.search._members import member_key
+from jaxnn.search._members import check_key, member_key
 from jaxnn.training._checks import check_examples, count
 from jaxnn.training._compiled import compiled
 from jaxnn.typing import Array, Data, Key, Params, State, accumulator_dtype

@@ -9,10 +9,10 @@ from typing import Any, SupportsIndex
 import jax.numpy as jnp
 
 from jaxnn.ensembles._fitted import Fitted, ensemble_of
-from jaxnn.ensembles._members import Combine, Train, block_of, check_key, columns_of, mapped, trained
+from jaxnn.ensembles._members import Combine, Train, block_of, columns_of, mapped, trained
 from jaxnn.layers._layer import LayerLike, as_layer
 from jaxnn.ops import soft_vote
-from jaxnn.search._members import member_key
+from jaxnn.search._members import check_key, member_key
 from jaxnn.training._checks import check_examples, count
 from jaxnn.training._compiled import compiled
 from jaxnn.typing import Data, Key

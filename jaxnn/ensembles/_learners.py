@@ -8,13 +8,13 @@ from typing import SupportsIndex
 import jax
 import numpy as np
 
-from jaxnn.ensembles._members import check_key
 from jaxnn.errors import ShapeError, values
 from jaxnn.gradients import LossLike, as_loss
 from jaxnn.layers._layer import LayerLike, outline
 from jaxnn.losses import weighted_mean
 from jaxnn.losses._shapes import check_positive
 from jaxnn.optim import sgd
+from jaxnn.search._members import check_key
 from jaxnn.training._checks import check_examples, count
 from jaxnn.training._predict import predict
 from jaxnn.training._trainer import Trainer, trainer

@@ -12,7 +12,7 @@ import numpy as np
 from jax import lax
 
 from jaxnn import tree
-from jaxnn.errors import describe, is_array
+from jaxnn.errors import is_array
 from jaxnn.layers._layer import Layer, outline
 from jaxnn.ops import Op
 from jaxnn.training._checks import count
@@ -85,12 +85,6 @@ def mapped(function: Callable[[Any], Any], each: Any, block: int | None) -> Any:
 def block_of(block: SupportsIndex | None) -> int | None:
     """Return the setting `block` as Python's int, or `None` for all members at once."""
     return None if block is None else count(block, "block", why="it counts members that are computed at a time")
-
-
-def check_key(key: Any) -> None:
-    """Raise an error unless `key` is a single key of `jax.random.key`."""
-    if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError(f"expected a key, because members draw from it; got {describe(key)}\n  hint: jax.random.key(0)")
 
 
 def columns_of(hyperparameters: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -16,7 +16,6 @@ from jaxnn.ensembles._fitted import Fitted
 from jaxnn.ensembles._members import (
     Train,
     block_of,
-    check_key,
     mapped,
     model_is_structure,
     trained,
@@ -25,7 +24,7 @@ from jaxnn.errors import ShapeError, values
 from jaxnn.layers import parallel, serial
 from jaxnn.layers._layer import Layer, LayerLike, as_layer, outline
 from jaxnn.ops import concatenate, softmax
-from jaxnn.search._members import member_key
+from jaxnn.search._members import check_key, member_key
 from jaxnn.training._checks import check_examples
 from jaxnn.training._compiled import compiled
 from jaxnn.typing import Array, Data, Key, Params, State

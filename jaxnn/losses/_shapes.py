@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from jaxnn.errors import ShapeError, values
@@ -22,7 +23,7 @@ def check_same_shape(prediction: AnyArray, target: AnyArray | None = None, **set
 
 def check_integer(labels: AnyArray) -> None:
     """Raise an error unless labels are integers: a float would be cut to one."""
-    if not np.issubdtype(labels.dtype, np.integer):
+    if not jnp.issubdtype(labels.dtype, jnp.integer):  # JAX's, which knows keys and bfloat16
         raise TypeError(f"expected integer labels, because they count classes; got {labels.dtype}\n"
                         "  hint: labels.astype(int)")  # fmt: skip
 

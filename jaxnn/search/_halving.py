@@ -12,7 +12,7 @@ from jax import lax
 
 from jaxnn.errors import describe, is_array
 from jaxnn.search._halved import Halved, over_seeds
-from jaxnn.search._members import member_key, traced_dtype
+from jaxnn.search._members import check_key, member_key, traced_dtype
 from jaxnn.search._result import Mode, settings, written
 from jaxnn.search._space import Column, Space
 from jaxnn.training._checks import count, integer
@@ -285,8 +285,7 @@ def columns_of(space: Space, key: Key) -> dict[str, np.ndarray]:
     if transforming():
         raise TypeError("expected to be called outside of jit, vmap, grad and the like, because the host ranks between "
                         "rungs; got a call within one")  # fmt: skip
-    if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError(f"expected a key, because members draw from it; got {describe(key)}\n  hint: jax.random.key(0)")
+    check_key(key)
     if not isinstance(space, Space) or isinstance(space, type):
         raise TypeError(f"expected a space, because trials come from one; got {space!r}\n"
                         "  hint: nn.search.Random(27, learning_rate=nn.search.LogUniform(1e-4, 1.0))")  # fmt: skip

@@ -12,6 +12,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from jaxnn._programs._costs import largest_array
+from jaxnn.errors import describe, is_array
 from jaxnn.search._space import Column
 from jaxnn.typing import Array, Key
 
@@ -39,6 +40,12 @@ def member_key(key: Key, trial: int | Array, seed: int | Array = 0) -> Key:
     True
     """
     return jax.random.fold_in(jax.random.fold_in(key, trial), seed)
+
+
+def check_key(key: Any) -> None:
+    """Raise an error unless `key` is a single key of `jax.random.key`."""
+    if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
+        raise TypeError(f"expected a key, because members draw from it; got {describe(key)}\n  hint: jax.random.key(0)")
 
 
 class Group(NamedTuple):

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxnn.errors import describe, is_array
 from jaxnn.search._ledger import Ledger, header, opened
-from jaxnn.search._members import Block, Blocks, Group, Method, even, grouped, traced_dtype
+from jaxnn.search._members import Block, Blocks, Group, Method, check_key, even, grouped, traced_dtype
 from jaxnn.search._result import Mode, Sweep, settings, written
 from jaxnn.search._space import Column, Space
 from jaxnn.training._checks import count
@@ -171,8 +171,7 @@ def check_call(key: Key, mode: str, method: str | None) -> None:
     for name, value, known in (("mode", mode, ("min", "max")), ("method", method or "vmap", ("vmap", "map"))):
         if value not in known:
             raise ValueError(f"expected {name} as {' or '.join(map(repr, known))}; got {value!r}")
-    if not (is_array(key) and key.ndim == 0 and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)):
-        raise TypeError(f"expected a key, because members draw from it; got {describe(key)}\n  hint: jax.random.key(0)")
+    check_key(key)
 
 
 def _trials(columns: Mapping[str, Column]) -> int:

@@ -267,3 +267,9 @@ def test_what_is_no_array_of_its_kind_is_an_error(call, message, unannotated):
 def test_what_cannot_be_drawn_is_an_error(call, message, unannotated):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_sampling_that_is_not_made_of_labels_yet_says_what_it_wants():
+    """`sampling=oversampling` in the place of `oversampling(y)` is called with a key."""
+    with pytest.raises(TypeError, match=r"expected integer labels, because they count classes; got key<fry>"):
+        oversampling(jax.random.split(jax.random.key(0), 4))
