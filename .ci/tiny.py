@@ -70,11 +70,11 @@ def main() -> None:
     names = [path.stem for path in sorted((ROOT / "examples").glob("*.py"))]
     commands = {f"{name}.py": [__file__, name] for name in names}
     for path in sorted((ROOT / "benchmarks").glob("[!_]*.py")):
-        commands[f"{path.name} --quick"] = [str(path), "--quick"]
+        commands[f"benchmarks.{path.stem} --quick"] = ["-m", f"benchmarks.{path.stem}", "--quick"]
 
     def run(told: str) -> None:
         command = [sys.executable, *commands[told]]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, check=False)
         print(f"-- {told}\n{done.stdout}", flush=True)
         if done.returncode:
             raise SystemExit(f"{told} failed:\n{done.stderr}")

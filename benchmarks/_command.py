@@ -1,8 +1,8 @@
 """The command line that every benchmark has, and what becomes of the answers: printed, and kept as JSON.
 
-python benchmarks/x.py                        every workload
-python benchmarks/x.py --quick                at a tiny size: does it work, not how fast is it
-python benchmarks/x.py --workload a --workload b --rounds 15 --json benchmarks/results/my-machine.json
+python -m benchmarks.x                        every workload
+python -m benchmarks.x --quick                at a tiny size: does it work, not how fast is it
+python -m benchmarks.x --workload a --workload b --rounds 15 --json benchmarks/results/my-machine.json
 """
 
 import argparse
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import _timing
+from benchmarks import _timing
 
 Results: TypeAlias = dict[str, Any]
 """What was measured of one workload, as JSON has it."""

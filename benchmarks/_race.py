@@ -17,11 +17,12 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
-import _timing
 import jax
-from _command import Results
-from _training import Makers
-from _workload import Contestant, Workload
+
+from benchmarks import _timing
+from benchmarks._command import Results
+from benchmarks._training import Makers
+from benchmarks._workload import Contestant, Workload
 
 PATIENCE = 60.0
 """Seconds after which a contestant is not timed again."""

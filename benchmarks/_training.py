@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeAlias
 
-import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _workload import Contestant, Workload
 
 import jaxnn as nn
+from benchmarks import _timing
+from benchmarks._workload import Contestant, Workload
 
 
 def jaxnn_fit(

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import _timing
 import jax
 
 import jaxnn as nn
+from benchmarks import _timing
 
 
 @dataclass(frozen=True)

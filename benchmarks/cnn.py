@@ -14,9 +14,9 @@ The limit counts no operations but those of convolutions and products, and of th
 In `resnet` flax's scan is of two steps, because XLA's weight gradient takes seconds there. `torch.compile` wants a C++
 compiler; `--quick` leaves it out. That model is compiled, not the whole step, and what it took may come from its cache.
 
-    python benchmarks/cnn.py
-    python benchmarks/cnn.py --quick
-    python benchmarks/cnn.py --workload cnn --rounds 15 --json benchmarks/results/cnn-my-machine.json
+    python -m benchmarks.cnn
+    python -m benchmarks.cnn --quick
+    python -m benchmarks.cnn --workload cnn --rounds 15 --json benchmarks/results/cnn-my-machine.json
 
 Last measured answer (results/cnn-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, seven rounds):
 a step of `fit` on `cnn` is 5.3 times (3.8 .. 5.8) faster than flax as its examples loop, 40 times than flax in one
@@ -29,13 +29,11 @@ import functools
 from dataclasses import replace
 from typing import Any
 
-import _command
-import _race
-import _training
 import numpy as np
-from _workload import Workload
 
 import jaxnn as nn
+from benchmarks import _command, _race, _training
+from benchmarks._workload import Workload
 
 
 def cnn(quick: bool) -> Workload:

@@ -18,9 +18,9 @@ x, w and y read or written once at its own rate. The last row of each geometry i
 images of their own, forward and both gradients, under `jax.vmap` against one after another in a `lax.map`.
 PyTorch is given padded images where padding differs between an axis' ends, which it cannot do itself.
 
-    python benchmarks/conv_ops.py
-    python benchmarks/conv_ops.py --quick
-    python benchmarks/conv_ops.py --workload wide --workload cnn-2 --json benchmarks/results/conv-my-machine.json
+    python -m benchmarks.conv_ops
+    python -m benchmarks.conv_ops --quick
+    python -m benchmarks.conv_ops --workload wide --workload cnn-2 --json benchmarks/results/conv-my-machine.json
 
 Last measured answer (results/conv-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, three rounds;
 the input gradient of 3x3 has become faster since, see NOTES.md): forward and gradients of 3x3 with 32 and 64 features
@@ -39,15 +39,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
-import _command
-import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
-from _geometries import GEOMETRIES, Geometry
 from jax import lax
 
 import jaxnn as nn
+from benchmarks import _command, _timing
+from benchmarks._geometries import GEOMETRIES, Geometry
 
 Arrays: TypeAlias = Sequence[Any]
 """x, w and dy."""

@@ -11,9 +11,9 @@ workload     training
 `run` is timed silent, and with its progress on stderr, which goes to a file and so is of lines, not a bar. What is
 measured beside the times stands in `_race.py`; trace and compile are those of `fit`, `run`'s are in its first call.
 
-    python benchmarks/driver.py
-    python benchmarks/driver.py --quick
-    python benchmarks/driver.py --rounds 15 --json benchmarks/results/driver-my-machine.json
+    python -m benchmarks.driver
+    python -m benchmarks.driver --quick
+    python -m benchmarks.driver --rounds 15 --json benchmarks/results/driver-my-machine.json
 
 Last measured answer (results/driver-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, 13 rounds): over `fit`,
 `run` takes 2.8 % (-2.5 .. 9.5) silent and 1.3 % with lines on `mlp-small`, 1.1 % (-22 .. 9) and 0.5 % with validation,
@@ -27,15 +27,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import _command
-import _race
-import _timing
-import _training
-import cnn
-import training
-from _workload import Contestant, Workload
-
 import jaxnn as nn
+from benchmarks import _command, _race, _timing, _training, cnn, training
+from benchmarks._workload import Contestant, Workload
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ its networks. PyTorch trains members in a loop, `TIMED` of them, on samples as l
 the cross entropy of all training digits by the vote of all members, or, of members that are trained alone, the mean of
 their own losses at the end. The rest is as in `_race.py`.
 
-    python benchmarks/ensemble.py
-    python benchmarks/ensemble.py --quick
-    python benchmarks/ensemble.py --rounds 9 --json benchmarks/results/ensemble-my-machine.json
+    python -m benchmarks.ensemble
+    python -m benchmarks.ensemble --quick
+    python -m benchmarks.ensemble --rounds 9 --json benchmarks/results/ensemble-my-machine.json
 
 Last measured answer (results/ensemble-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0,
 scikit-learn 1.9.1, five rounds): 18 ms a member all at once; 8 at a time, and in a call each without out-of-bag
@@ -27,17 +27,13 @@ import warnings
 from dataclasses import dataclass, replace
 from typing import Any
 
-import _command
-import _race
-import _timing
-import _training
 import jax
 import jax.numpy as jnp
 import numpy as np
-import training
-from _workload import Contestant, Workload
 
 import jaxnn as nn
+from benchmarks import _command, _race, _timing, _training, training
+from benchmarks._workload import Contestant, Workload
 
 TIMED = 4
 """Members that PyTorch trains."""

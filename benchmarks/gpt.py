@@ -17,21 +17,19 @@ a step takes 0.78 (0.68 .. 0.88) of the time by autodiff, PyTorch compiled or no
 0.97 (0.73 .. 1.05) and as its examples 1.36. So by hand it is faster than the best peer (medians 97 and 104 ms), and
 by autodiff (124 ms) slower. The limit is at 0.47.
 
-    python benchmarks/gpt.py
-    python benchmarks/gpt.py --quick
-    python benchmarks/gpt.py --rounds 15 --json benchmarks/results/gpt-my-machine.json
+    python -m benchmarks.gpt
+    python -m benchmarks.gpt --quick
+    python -m benchmarks.gpt --rounds 15 --json benchmarks/results/gpt-my-machine.json
 """
 
 import functools
 from typing import Any
 
-import _command
-import _race
-import _training
 import numpy as np
-from _workload import Workload
 
 import jaxnn as nn
+from benchmarks import _command, _race, _training
+from benchmarks._workload import Workload
 
 VOCABULARY, WIDTH, HEADS, BLOCKS = 256, 128, 4, 4
 

@@ -22,9 +22,9 @@ Last answer, on two cores of an AMD EPYC, jax 0.10.2, optax 0.2.8, torch 2.13.0,
 (results/optimizers-cpu-2-cores.json). `large`: ours takes 1.50 (0.96 .. 1.64) of the limit, optax 1.55, PyTorch fused
 0.89; `many`, which is about calls: optax 0.92 (0.77 .. 1.47) of our time, PyTorch fused 0.79. NOTES.md tells why.
 
-    python benchmarks/optimizers.py
-    python benchmarks/optimizers.py --quick
-    python benchmarks/optimizers.py --workload large --json benchmarks/results/optimizers-my-machine.json
+    python -m benchmarks.optimizers
+    python -m benchmarks.optimizers --quick
+    python -m benchmarks.optimizers --workload large --json benchmarks/results/optimizers-my-machine.json
 """
 
 import contextlib
@@ -34,14 +34,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import _command
-import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
 import jaxnn as nn
+from benchmarks import _command, _timing
 
 LEARNING_RATE = 1e-3
 

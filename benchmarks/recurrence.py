@@ -20,9 +20,9 @@ Last answer, on two cores of an AMD EPYC, jax 0.10.2, flax 0.12.8, torch 2.13.0 
 times over ours by hand: flax takes 1.31 (1.23 .. 1.51) for `lstm`, 1.53 with lengths, 1.73 for 1024 steps, 1.53 for the
 GRU and 1.47 for the RNN. PyTorch takes 0.70, 1.97, 0.77, 2.07 and 2.38: its LSTM without lengths is faster than ours.
 
-    python benchmarks/recurrence.py
-    python benchmarks/recurrence.py --quick
-    python benchmarks/recurrence.py --workload lstm --json benchmarks/results/recurrence-my-machine.json
+    python -m benchmarks.recurrence
+    python -m benchmarks.recurrence --quick
+    python -m benchmarks.recurrence --workload lstm --json benchmarks/results/recurrence-my-machine.json
 """
 
 import contextlib
@@ -32,13 +32,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
-import _command
-import _timing
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import jaxnn as nn
+from benchmarks import _command, _timing
 
 Result: TypeAlias = tuple[Any, Any, Any]
 """Y, dx, and the gradients by w_x, w_h and b."""

@@ -17,9 +17,9 @@ Those that run members by a call or a loop each do so with `TIMED` of them, whos
 the other. Times are of a run: that of the call for all is divided by their number. The loss is the mean over the
 members that all have run. The rest is as in `_race.py`.
 
-    python benchmarks/sweep.py
-    python benchmarks/sweep.py --quick
-    python benchmarks/sweep.py --workload cnn --rounds 9 --json benchmarks/results/sweep-my-machine.json
+    python -m benchmarks.sweep
+    python -m benchmarks.sweep --quick
+    python -m benchmarks.sweep --workload cnn --rounds 9 --json benchmarks/results/sweep-my-machine.json
 
 Last measured answer (results/sweep-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, five rounds):
 on `mlp-small` 5.6 ms a run on two devices; one call after another takes 2.5 times (2.1 .. 2.8) as long, scikit-learn 30
@@ -35,18 +35,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import _command
-import _race
-import _timing
-import _training
-import cnn
 import jax
 import jax.numpy as jnp
 import numpy as np
-import training
-from _workload import Contestant, Workload
 
 import jaxnn as nn
+from benchmarks import _command, _race, _timing, _training, cnn, training
+from benchmarks._workload import Contestant, Workload
 from jaxnn.search._members import Blocks
 
 TIMED = 8

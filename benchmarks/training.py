@@ -10,9 +10,9 @@ workload     model and data                                          what it mea
 How contestants train and what is measured stands in `_race.py`. (`mlp-small` fits into a cache, which is faster
 than main memory, so its limit is not a strict one.)
 
-    python benchmarks/training.py
-    python benchmarks/training.py --quick
-    python benchmarks/training.py --workload mlp --rounds 15 --json benchmarks/results/my-machine.json
+    python -m benchmarks.training
+    python -m benchmarks.training --quick
+    python -m benchmarks.training --workload mlp --rounds 15 --json benchmarks/results/my-machine.json
 
 Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2): on `mlp-small` a step of
 `fit` is 2.9 times faster than a jitted flax step that takes its own batch, 30 times than flax as its examples loop,
@@ -25,14 +25,11 @@ import warnings
 from collections.abc import Sequence
 from typing import Any
 
-import _command
-import _race
-import _timing
-import _training
 import numpy as np
-from _workload import Contestant, Workload
 
 import jaxnn as nn
+from benchmarks import _command, _race, _timing, _training
+from benchmarks._workload import Contestant, Workload
 
 
 def mlp_small(quick: bool) -> Workload:

@@ -2,11 +2,11 @@
 
 import json
 
-import _command
-import _timing
 import jax
 import jax.numpy as jnp
 import pytest
+
+from benchmarks import _command, _timing
 
 
 @pytest.fixture

@@ -1,18 +1,12 @@
 """What the benchmarks say about their workloads: how much is computed, and that it is what it is called."""
 
-import cnn
-import conv_ops
-import ensemble
-import gpt
 import jax
 import numpy as np
 import pytest
-import recurrence
-import sweep
-import training
-from _geometries import GEOMETRIES
 
 import jaxnn as nn
+from benchmarks import cnn, conv_ops, ensemble, gpt, recurrence, sweep, training
+from benchmarks._geometries import GEOMETRIES
 
 
 @pytest.mark.parametrize("make", [training.mlp_small, training.mlp, cnn.cnn, cnn.resnet])
