@@ -6,6 +6,7 @@ python -m benchmarks.x --workload a --workload b --rounds 15 --json benchmarks/r
 """
 
 import argparse
+import datetime
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -47,7 +48,9 @@ def main(
         parser.error(f"expected a new file, because results are never overwritten; got {given.json}")
 
     rounds = given.rounds or (2 if given.quick else rounds)
-    told = []
+    told: list[str] = []
+    left_out: dict[str, str] = {}
+    begun = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
     def tell(text: str) -> None:
         print(text, flush=True)
@@ -60,7 +63,8 @@ def main(
         try:
             workload = workloads[name](given.quick)
         except ImportError as error:
-            tell(f"left out: {name}, because {error}")
+            left_out[name] = str(error)
+            tell("\n".join(_timing.absent({name: str(error)})))
             continue
         seen[name] = measure(workload, rounds=rounds, quick=given.quick)
         tell(table(seen[name]))
@@ -68,5 +72,5 @@ def main(
         print()
         tell(summary(seen))
     if given.json is not None:
-        results = {"machine": machine, "rounds": rounds, "quick": given.quick, "workloads": seen, "tables": told}
-        _timing.save(given.json, results)
+        results = {"machine": machine, "date": begun, "rounds": rounds, "quick": given.quick}
+        _timing.save(given.json, results | {"workloads": seen, "left out": left_out, "tables": told})

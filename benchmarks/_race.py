@@ -28,21 +28,11 @@ PATIENCE = 60.0
 """Seconds after which a contestant is not timed again."""
 
 
-def contestants(workload: Workload, makers: Makers) -> dict[str, Contestant]:
-    """Return each contestant that is installed; say which are not."""
-    entered = {}
-    for name, make in makers.items():
-        try:
-            entered[name] = make(workload)
-        except ImportError as error:
-            print(f"left out: {name}, because {error}")
-    return entered
-
-
 def measure(workload: Workload, *, makers: Makers, rounds: int, quick: bool) -> Results:
     """Return what a step of every contestant took, and what the machine could have done."""
-    entered = contestants(workload, makers)
-    return race(str(workload), entered, workload.operations, workload.moved, part="step", rounds=rounds, quick=quick)
+    entered, left_out = _timing.enter(makers, workload)
+    work = workload.operations, workload.moved
+    return race(str(workload), entered, *work, part="step", left_out=left_out, rounds=rounds, quick=quick)
 
 
 def race(
@@ -52,6 +42,7 @@ def race(
     moved: float,
     *,
     part: str,
+    left_out: Mapping[str, str] | None = None,
     rounds: int,
     quick: bool,
 ) -> Results:
@@ -63,6 +54,7 @@ def race(
         operations: Floating-point operations of a part.
         moved: Bytes that a part moves.
         part: What it is called.
+        left_out: Who is not among the contestants, and why.
         rounds: How often all of them are timed.
         quick: Whether to measure the machine at a tiny size.
     """
@@ -90,6 +82,7 @@ def race(
             for name in entered
         },
         "limit": _timing.limit(operations, moved, *rates),
+        "left out": dict(left_out or {}),
     }
 
 
@@ -110,4 +103,5 @@ def table(result: Results) -> str:
     limit = result["limit"]
     rows.append(("limit", time(limit["microseconds"]), against(limit["microseconds"])))
     above = _timing.spread(_timing.ratios(ours, limit["microseconds"]), 2)
-    return "\n".join([result["workload"], _timing.aligned(rows), f"{first} / limit {above}, {_timing.rates(limit)}"])
+    last = [f"{first} / limit {above}, {_timing.rates(limit)}", *_timing.absent(result["left out"])]
+    return "\n".join([result["workload"], _timing.aligned(rows), *last])

@@ -25,7 +25,9 @@ import jaxnn
 
 Name = TypeVar("Name")
 
-PACKAGES = ("jax", "jaxlib", "optax", "flax", "torch", "scikit-learn", "numpy")
+Made = TypeVar("Made")
+
+PACKAGES = ("jax", "jaxlib", "optax", "flax", "equinox", "keras", "torch", "scikit-learn", "numpy")
 
 REST = 0.05
 """Seconds between two contestants, because the threads of one go on spinning for a while after its end."""
@@ -33,6 +35,37 @@ REST = 0.05
 BRIEF, WARM = 1.0, 0.05
 """Seconds below which a call is preceded by others for so long: after a rest it takes some ten milliseconds until all
 cores work again, which can double the time of a call of ten."""
+
+
+def enter(makers: Mapping[str, Callable[..., Made]], *args: Any) -> tuple[dict[str, Made], dict[str, str]]:
+    """Make each contestant that can be made here; return these, and of the others why not.
+
+    Ours can be made everywhere: another would else take its place, as the first.
+
+    >>> def missing():
+    ...     raise ImportError("No module named 'x'")
+    >>> enter({"ours": lambda: 1, "a peer": missing})
+    ({'ours': 1}, {'a peer': "No module named 'x'"})
+    """
+    entered: dict[str, Made] = {}
+    left_out: dict[str, str] = {}
+    for name, make in makers.items():
+        try:
+            entered[name] = make(*args)
+        except ImportError as error:
+            if name.startswith(("jaxnn", "ours")):
+                raise
+            left_out[name] = str(error)
+    return entered, left_out
+
+
+def absent(left_out: Mapping[str, str]) -> list[str]:
+    """Return a line for each contestant that could not be made, for a reader.
+
+    >>> absent({"a peer": "No module named 'x'"})
+    ["left out: a peer, because No module named 'x'"]
+    """
+    return [f"left out: {name}, because {reason}" for name, reason in left_out.items()]
 
 
 @dataclass(frozen=True)

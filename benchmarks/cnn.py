@@ -27,12 +27,11 @@ limit is 1.4 times below.
 
 import functools
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 
 import jaxnn as nn
-from benchmarks import _command, _race, _training
+from benchmarks import _command, _model_cnn, _model_resnet, _race, _train_flax, _train_pytorch, _training
 from benchmarks._workload import Workload
 
 
@@ -45,9 +44,12 @@ def cnn(quick: bool) -> Workload:
         batch_size=8 if quick else 64,
         epochs=1,
         products=(28 * 28 * 9 * 32, 14 * 14 * 9 * 32 * 64, 7 * 7 * 64 * 128, 128 * 10),
-        jaxnn=jaxnn_cnn(),
-        flax=flax_cnn,
-        pytorch=pytorch_cnn,
+        jaxnn=_model_cnn.in_jaxnn(),
+        flax=_model_cnn.in_flax,
+        nnx=_model_cnn.in_nnx,
+        equinox=_model_cnn.in_equinox,
+        keras=_model_cnn.in_keras,
+        pytorch=_model_cnn.in_pytorch,
     )
 
 
@@ -60,9 +62,12 @@ def resnet(quick: bool) -> Workload:
         batch_size=2 if quick else 32,
         epochs=1,
         products=(32 * 32 * 9 * 3 * 64, *(6 * (32 * 32 * 9 * 64 * 64,)), 64 * 10),
-        jaxnn=jaxnn_resnet(),
-        flax=flax_resnet,
-        pytorch=pytorch_resnet,
+        jaxnn=_model_resnet.in_jaxnn(),
+        flax=_model_resnet.in_flax,
+        nnx=_model_resnet.in_nnx,
+        equinox=_model_resnet.in_equinox,
+        keras=_model_resnet.in_keras,
+        pytorch=_model_resnet.in_pytorch,
     )
 
 
@@ -77,129 +82,20 @@ def random_images(n: int, shape: tuple[int, int, int], classes: int = 10) -> nn.
     return nn.Data(of_class[y] + rng.standard_normal((n, *shape), np.float32), y)
 
 
-def jaxnn_cnn() -> nn.Layer:
-    """Return jaxnn's."""
-    return nn.serial(
-        nn.Conv(32, (3, 3)),
-        nn.relu,
-        nn.MaxPool((2, 2)),
-        nn.Conv(64, (3, 3)),
-        nn.relu,
-        nn.MaxPool((2, 2)),
-        nn.flatten,
-        nn.Dense(128),
-        nn.relu,
-        nn.Dense(10),
-    )
-
-
-def flax_cnn() -> Any:
-    """Return flax's."""
-    import flax.linen
-
-    class CNN(flax.linen.Module):
-        @flax.linen.compact
-        def __call__(self, x):
-            for features in (32, 64):
-                x = flax.linen.relu(flax.linen.Conv(features, (3, 3))(x))
-                x = flax.linen.max_pool(x, (2, 2), strides=(2, 2))
-            x = x.reshape(x.shape[0], -1)
-            x = flax.linen.relu(flax.linen.Dense(128)(x))
-            return flax.linen.Dense(10)(x)
-
-    return CNN()
-
-
-def pytorch_cnn() -> Any:
-    """Return PyTorch's."""
-    from torch import nn
-
-    return nn.Sequential(
-        nn.Conv2d(1, 32, 3, padding="same"),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3, padding="same"),
-        nn.ReLU(),
-        nn.MaxPool2d(2),
-        nn.Flatten(),
-        nn.Linear(7 * 7 * 64, 128),
-        nn.ReLU(),
-        nn.Linear(128, 10),
-    )
-
-
-def jaxnn_resnet() -> nn.Layer:
-    """Return jaxnn's."""
-    conv = lambda: nn.serial(nn.Conv(64, (3, 3), bias=False), nn.BatchNorm())
-    block = lambda: nn.serial(nn.residual(conv(), nn.relu, conv()), nn.relu)
-    return nn.serial(conv(), nn.relu, block(), block(), block(), nn.global_average_pool, nn.Dense(10))
-
-
-def flax_resnet() -> Any:
-    """Return flax's."""
-    import flax.linen
-
-    class ConvBN(flax.linen.Module):
-        @flax.linen.compact
-        def __call__(self, x):
-            x = flax.linen.Conv(64, (3, 3), use_bias=False)(x)
-            return flax.linen.BatchNorm(use_running_average=False)(x)
-
-    class ResNet(flax.linen.Module):
-        @flax.linen.compact
-        def __call__(self, x):
-            x = flax.linen.relu(ConvBN()(x))
-            for _ in range(3):
-                y = flax.linen.relu(ConvBN()(x))
-                x = flax.linen.relu(x + ConvBN()(y))
-            return flax.linen.Dense(10)(x.mean(axis=(1, 2)))
-
-    return ResNet()
-
-
-def pytorch_resnet() -> Any:
-    """Return PyTorch's."""
-    from torch import nn
-
-    blocks = [pytorch_block()() for _ in range(3)]
-    return nn.Sequential(pytorch_conv(3), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
-
-
-def pytorch_conv(channels: int) -> Any:
-    """Return PyTorch's convolution with batch norm."""
-    from torch import nn
-
-    return nn.Sequential(nn.Conv2d(channels, 64, 3, padding="same", bias=False), nn.BatchNorm2d(64))
-
-
-@functools.cache
-def pytorch_block() -> Any:
-    """Return PyTorch's class of residual blocks: one for all models, or `torch.compile` would compile each anew."""
-    from torch import nn
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = nn.Sequential(pytorch_conv(64), nn.ReLU(), pytorch_conv(64))
-
-        def forward(self, x):
-            return nn.functional.relu(x + self.body(x))
-
-    return Block
-
-
 def measure(workload: Workload, *, rounds: int, quick: bool) -> _command.Results:
     """Return what every contestant took, and what the machine could have done."""
     makers = {
         **_training.JAX,
-        "PyTorch": _training.pytorch,
-        "PyTorch, channels_last": functools.partial(_training.pytorch, channels_last=True),
+        "PyTorch": _train_pytorch.pytorch,
+        "PyTorch, channels_last": functools.partial(_train_pytorch.pytorch, channels_last=True),
     }
     if workload.name == "resnet":
         del makers["flax, one scan"]
-        makers["flax, scan of two steps"] = lambda workload: _training.flax_scan(first_steps(workload, 2))
+        makers["flax, scan of two steps"] = lambda workload: _train_flax.one_scan(first_steps(workload, 2))
     if not quick:
-        makers["PyTorch compiled, ch._last"] = functools.partial(_training.pytorch, channels_last=True, compiled=True)
+        makers["PyTorch compiled, ch._last"] = functools.partial(
+            _train_pytorch.pytorch, channels_last=True, compiled=True
+        )
     return _race.measure(workload, makers=makers, rounds=rounds, quick=quick)
 
 

@@ -188,8 +188,8 @@ def in_scan(compute: Map, calls: Sequence[Arrays], varied: int) -> Contestant:
     return Contestant(lambda: loop(given, others).block_until_ready(), len(calls))
 
 
-def contestants(geometry: Geometry, which: str) -> dict[str, Contestant]:
-    """Return whoever computes one of the three maps."""
+def contestants(geometry: Geometry, which: str) -> tuple[dict[str, Contestant], dict[str, str]]:
+    """Return whoever computes one of the three maps, and of those who are missing why."""
     given, varied = draw(geometry.shapes), VARIED[which]
     others = draw([geometry.shapes[varied]] * CALLS)
     calls = [[other if i == varied else array for i, array in enumerate(given)] for other in others]
@@ -201,13 +201,15 @@ def contestants(geometry: Geometry, which: str) -> dict[str, Contestant]:
         XLA: one_by_one(jax.jit(xlas), calls),
         XLA + IN_SCAN: in_scan(xlas, calls[:CALLS_OF_XLA_IN_SCAN], varied),
     }
-    try:
-        for layout, channels_last in (("", False), (CHANNELS_LAST, True))[: len(geometry.sizes)]:
-            computed, tensors = pytorch(geometry, channels_last=channels_last)
-            entered[PYTORCH + layout] = one_by_one(computed[which], [tensors(*call) for call in calls])
-    except ImportError as error:
-        print(f"left out: PyTorch, because {error}")
-    return entered
+
+    def peer(channels_last: bool) -> Contestant:
+        computed, tensors = pytorch(geometry, channels_last=channels_last)
+        return one_by_one(computed[which], [tensors(*call) for call in calls])
+
+    layouts = (("", False), (CHANNELS_LAST, True))[: len(geometry.sizes)]
+    peers = {PYTORCH + layout: functools.partial(peer, channels_last) for layout, channels_last in layouts}
+    made, left_out = _timing.enter(peers)
+    return entered | made, left_out
 
 
 def draw(shapes: Sequence[tuple[int, ...]]) -> Arrays:
@@ -250,7 +252,8 @@ def measure(geometry: Geometry, *, rounds: int, quick: bool) -> _command.Results
         }
         for which in VARIED
     }
-    entered = {which: contestants(geometry, which) for which in VARIED} | {"sweep": sweep(geometry)}
+    found = {which: contestants(geometry, which) for which in VARIED}
+    entered = {which: of_map for which, (of_map, _) in found.items()} | {"sweep": sweep(geometry)}
     each = {(which, who): found.for_long() for which, all_ in entered.items() for who, found in all_.items()}
     product, stream = _timing.matrix_product(quick=quick), _timing.streaming(quick=quick)
     probes = {("machine", "product"): product, ("machine", "stream"): stream}
@@ -268,6 +271,7 @@ def measure(geometry: Geometry, *, rounds: int, quick: bool) -> _command.Results
         },
         "programs": programs,
         "limit": _timing.limit(geometry.operations, geometry.moved, *rates),
+        "left out": found["forward"][1],
     }
 
 
@@ -296,7 +300,8 @@ def table(result: _command.Results) -> str:
         rows.append((which, _timing.spread(seen[which][OURS]), *ratios))
     together = _timing.spread(_timing.ratios(seen["sweep"][VMAPPED], seen["sweep"][MAPPED]), 2)
     last = f"{MEMBERS} members under vmap take {together} of the time that they take one after another"
-    return "\n".join([result["workload"], _timing.aligned(rows), f"{last}; {_timing.rates(result['limit'])}"])
+    lines = [f"{last}; {_timing.rates(result['limit'])}", *_timing.absent(result["left out"])]
+    return "\n".join([result["workload"], _timing.aligned(rows), *lines])
 
 
 def summary(results: Mapping[str, _command.Results]) -> str:

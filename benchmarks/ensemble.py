@@ -32,7 +32,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnn as nn
-from benchmarks import _command, _race, _timing, _training, training
+from benchmarks import _command, _race, _timing, _train_pytorch, training
 from benchmarks._workload import Contestant, Workload
 
 TIMED = 4
@@ -105,7 +105,7 @@ def pytorch(bag: Bag, *, threads: int) -> Contestant:
     workload, rng = bag.workload, np.random.default_rng(0)
     (x, y, _), n = workload.data, workload.data.examples
     samples = [nn.Data(x[rows], y[rows]) for rows in rng.integers(0, n, (TIMED, n))]
-    members = [_training.pytorch(replace(workload, data=sample), threads=threads) for sample in samples]
+    members = [_train_pytorch.pytorch(replace(workload, data=sample), threads=threads) for sample in samples]
     return Contestant(lambda: float(np.mean([member.run() for member in members])), TIMED, members[0].program)
 
 
@@ -144,20 +144,13 @@ def measure(bag: Bag, *, rounds: int, quick: bool) -> _command.Results:
         "jaxnn, 8 at a time": in_one_program(bag, 8),
         "jaxnn, a call each": a_call_each(bag),
     }
-    for name, make in {
-        **{
-            f"PyTorch, {n} thread{'s' * (n > 1)}": functools.partial(pytorch, threads=n)
-            for n in sorted({1, _timing.cores()})
-        },
-        "scikit-learn": scikit_learn,
-    }.items():
-        try:
-            entered[name] = make(bag)
-        except ImportError as error:
-            print(f"left out: {name}, because {error}")
+    threads = sorted({1, _timing.cores()})
+    peers = {f"PyTorch, {n} thread{'s' * (n > 1)}": functools.partial(pytorch, threads=n) for n in threads}
+    made, left_out = _timing.enter(peers | {"scikit-learn": scikit_learn}, bag)
     workload = bag.workload
     work = workload.run_steps * workload.operations, workload.run_steps * workload.moved
-    return _race.race(str(bag), entered, *work, part="member", rounds=rounds, quick=quick)
+    entered |= made
+    return _race.race(str(bag), entered, *work, part="member", left_out=left_out, rounds=rounds, quick=quick)
 
 
 if __name__ == "__main__":

@@ -23,15 +23,13 @@ by autodiff (124 ms) slower. The limit is at 0.47.
 """
 
 import functools
-from typing import Any
 
 import numpy as np
 
 import jaxnn as nn
-from benchmarks import _command, _race, _training
+from benchmarks import _command, _model_gpt, _race, _train_pytorch, _training
+from benchmarks._model_gpt import BLOCKS, HEADS, VOCABULARY, WIDTH
 from benchmarks._workload import Workload
-
-VOCABULARY, WIDTH, HEADS, BLOCKS = 256, 128, 4, 4
 
 
 def gpt(quick: bool) -> Workload:
@@ -45,9 +43,12 @@ def gpt(quick: bool) -> Workload:
         batch_size=4 if quick else 16,
         epochs=1,
         products=(0, *(BLOCKS * of_block), context * WIDTH * VOCABULARY),  # the first layer is a table
-        jaxnn=nn.models.gpt(VOCABULARY, width=WIDTH, heads=HEADS, blocks=BLOCKS, context=context),
-        flax=functools.partial(flax_gpt, context),
-        pytorch=functools.partial(pytorch_gpt, context),
+        jaxnn=_model_gpt.in_jaxnn(context),
+        flax=functools.partial(_model_gpt.in_flax, context),
+        nnx=functools.partial(_model_gpt.in_nnx, context),
+        equinox=functools.partial(_model_gpt.in_equinox, context),
+        keras=functools.partial(_model_gpt.in_keras, context),
+        pytorch=functools.partial(_model_gpt.in_pytorch, context),
         weight_decay=0.01,
     )
 
@@ -66,95 +67,11 @@ def random_text(n: int, context: int) -> nn.Data:
     return nn.Data(text[:, :-1].copy(), text[:, 1:].copy())
 
 
-def flax_gpt(context: int) -> Any:
-    """Return flax's."""
-    import flax.linen as linen
-    from jax.nn.initializers import normal
-
-    class Block(linen.Module):
-        @linen.compact
-        def __call__(self, x, mask):
-            y = linen.LayerNorm(epsilon=1e-5)(x)
-            x = x + linen.MultiHeadDotProductAttention(HEADS, kernel_init=normal(0.02))(y, mask=mask)
-            y = linen.LayerNorm(epsilon=1e-5)(x)
-            y = linen.gelu(linen.Dense(4 * WIDTH, kernel_init=normal(0.02))(y))
-            return x + linen.Dense(WIDTH, kernel_init=normal(0.02))(y)
-
-    class GPT(linen.Module):
-        @linen.compact
-        def __call__(self, ids):
-            x = linen.Embed(VOCABULARY, WIDTH, embedding_init=normal(0.02))(ids)
-            x = x + self.param("positions", normal(0.02), (context, WIDTH))
-            mask = linen.make_causal_mask(ids)
-            for _ in range(BLOCKS):
-                x = Block()(x, mask)
-            x = linen.LayerNorm(epsilon=1e-5)(x)
-            return linen.Dense(VOCABULARY, use_bias=False, kernel_init=normal(0.02))(x)
-
-    return GPT()
-
-
-def pytorch_gpt(context: int) -> Any:
-    """Return PyTorch's."""
-    import torch
-
-    model = pytorch_classes()(context)
-    for module in model.modules():
-        if isinstance(module, torch.nn.Linear | torch.nn.Embedding):
-            torch.nn.init.normal_(module.weight, std=0.02)
-        if isinstance(module, torch.nn.Linear) and module.bias is not None:
-            torch.nn.init.zeros_(module.bias)
-    return model
-
-
-@functools.cache
-def pytorch_classes() -> Any:
-    """Return PyTorch's class: one for all models, or `torch.compile` would compile each anew."""
-    import torch
-    from torch import nn
-
-    class Attention(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.qkv, self.out = nn.Linear(WIDTH, 3 * WIDTH), nn.Linear(WIDTH, WIDTH)
-
-        def forward(self, x):
-            batch, time, width = x.shape
-            q, k, v = self.qkv(x).view(batch, time, 3, HEADS, width // HEADS).permute(2, 0, 3, 1, 4)
-            y = nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
-            return self.out(y.transpose(1, 2).reshape(batch, time, width))
-
-    class Block(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.attention = nn.Sequential(nn.LayerNorm(WIDTH), Attention())
-            self.mlp = nn.Sequential(
-                nn.LayerNorm(WIDTH), nn.Linear(WIDTH, 4 * WIDTH), nn.GELU("tanh"), nn.Linear(4 * WIDTH, WIDTH)
-            )
-
-        def forward(self, x):
-            x = x + self.attention(x)
-            return x + self.mlp(x)
-
-    class GPT(nn.Module):
-        def __init__(self, context):
-            super().__init__()
-            self.tokens, self.positions = nn.Embedding(VOCABULARY, WIDTH), nn.Embedding(context, WIDTH)
-            self.blocks = nn.Sequential(*(Block() for _ in range(BLOCKS)), nn.LayerNorm(WIDTH))
-            self.head = nn.Linear(WIDTH, VOCABULARY, bias=False)
-
-        def forward(self, ids):
-            steps = torch.arange(ids.shape[1], device=ids.device)
-            return self.head(self.blocks(self.tokens(ids) + self.positions(steps)))
-
-    return GPT
-
-
 def measure(workload: Workload, *, rounds: int, quick: bool) -> _command.Results:
     """Return what every contestant took, and what the machine could have done."""
-    makers = {**_training.JAX, "PyTorch": _training.pytorch}
+    makers = {**_training.JAX, "PyTorch": _train_pytorch.pytorch}
     if not quick:
-        makers["PyTorch compiled"] = functools.partial(_training.pytorch, compiled=True)
+        makers["PyTorch compiled"] = functools.partial(_train_pytorch.pytorch, compiled=True)
     return _race.measure(workload, makers=makers, rounds=rounds, quick=quick)
 
 

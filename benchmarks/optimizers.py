@@ -27,7 +27,6 @@ Last answer, on two cores of an AMD EPYC, jax 0.10.2, optax 0.2.8, torch 2.13.0,
     python -m benchmarks.optimizers --workload large --json benchmarks/results/optimizers-my-machine.json
 """
 
-import contextlib
 import functools
 import math
 from collections.abc import Callable
@@ -121,10 +120,12 @@ def torch_adam(arrays: Arrays, **form: Any) -> Contestant:
     """Return PyTorch's Adam in one of its forms.
 
     Raises:
-        ImportError: PyTorch is not installed.
+        ImportError: PyTorch is not installed, or is not asked.
     """
     import torch
 
+    if jax.default_backend() != "cpu":
+        raise ImportError("it is asked for its optimizer on a CPU")
     params = [torch.tensor(a, requires_grad=True) for a in arrays.draw(0)]
     for p, g in zip(params, arrays.draw(1), strict=True):
         p.grad = torch.tensor(g)
@@ -132,17 +133,15 @@ def torch_adam(arrays: Arrays, **form: Any) -> Contestant:
     return Contestant(optimizer.step, lambda: [p.detach().numpy() for p in params], _timing.Program())
 
 
-def contestants(arrays: Arrays) -> dict[str, Contestant]:
-    """Return all that there are on this machine."""
-    found = {
-        OURS: compiled(nn.adam(LEARNING_RATE), arrays),
-        LOW: compiled(nn.optim.low_memory(nn.adam(LEARNING_RATE)), arrays),
-        OPTAX: compiled(optax.adam(LEARNING_RATE), arrays),
+def makers() -> dict[str, Callable[[Arrays], Contestant]]:
+    """Return how to make each."""
+    return {
+        OURS: functools.partial(compiled, nn.adam(LEARNING_RATE)),
+        LOW: functools.partial(compiled, nn.optim.low_memory(nn.adam(LEARNING_RATE))),
+        OPTAX: functools.partial(compiled, optax.adam(LEARNING_RATE)),
+        FUSED: functools.partial(torch_adam, fused=True),
+        FOREACH: functools.partial(torch_adam, foreach=True),
     }
-    if jax.default_backend() == "cpu":
-        with contextlib.suppress(ImportError):
-            found |= {FUSED: torch_adam(arrays, fused=True), FOREACH: torch_adam(arrays, foreach=True)}
-    return found
 
 
 def check(found: dict[str, Contestant]) -> None:
@@ -159,7 +158,7 @@ def check(found: dict[str, Contestant]) -> None:
 
 def measure(arrays: Arrays, *, rounds: int, quick: bool = False) -> dict[str, Any]:
     """Time all in turn; return microseconds of a step, and the limit of every round."""
-    found = contestants(arrays)
+    found, left_out = _timing.enter(makers(), arrays)
     check(found)
     for contestant in found.values():
         once = _timing.seconds(contestant.run)
@@ -177,6 +176,7 @@ def measure(arrays: Arrays, *, rounds: int, quick: bool = False) -> dict[str, An
             "bytes per second": of_stream,
             "microseconds": [1e6 * moved / rate for rate in of_stream],
         },
+        "left out": left_out,
     }
 
 
@@ -195,7 +195,7 @@ def table(results: dict[str, Any]) -> str:
                 _timing.number(memory and memory / 2**20),
             )
         )
-    return f"{results['workload']}\n{_timing.aligned(rows)}"
+    return "\n".join([results["workload"], _timing.aligned(rows), *_timing.absent(results["left out"])])
 
 
 if __name__ == "__main__":

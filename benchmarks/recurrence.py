@@ -8,11 +8,13 @@ ours, by hand          `fwd` and `bwd` of the layer
 ours, by JAX           `jax.vjp` of its `apply`, in which the rule is installed
 autodiff               `jax.vjp` of the plain function, in which it is not
 ours, in chunks        by hand with a checkpoint, where a workload has one
-flax.linen             `nn.RNN` of its cell: `OptimizedLSTMCell`, `GRUCell` or `SimpleCell`
+flax.linen, flax.nnx   `nn.RNN` of its cell: `OptimizedLSTMCell`, `GRUCell` or `SimpleCell`
+equinox                a scan of its cell, `LSTMCell` or `GRUCell`, and a `vmap`
+Keras                  `stateless_call` of its `LSTM`, `GRU` or `SimpleRNN` on JAX, with a mask where there are lengths
 PyTorch                `torch.nn.LSTM`, `GRU` or `RNN`, with packed sequences where there are lengths
 =====================  =============================================================================================
 
-All compute the same, which is checked, with weights carried over to flax and PyTorch. The limit is the multiplications
+All compute the same, which is checked, with weights carried over to the peers. The limit is the multiplications
 and additions of the products, forward and twice as many for the gradients, at the rate of a large matrix product of the
 same round, then x, y, dy, dx, the weights and their gradients, each moved once at the rate of main memory.
 
@@ -29,113 +31,31 @@ import contextlib
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, TypeAlias
+from dataclasses import asdict, replace
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 import jaxnn as nn
-from benchmarks import _command, _timing
-
-Result: TypeAlias = tuple[Any, Any, Any]
-"""Y, dx, and the gradients by w_x, w_h and b."""
-
-Run: TypeAlias = functools.partial[Result]
-"""A compiled function with its arguments."""
+from benchmarks import _command, _recurrent_peers, _timing
+from benchmarks._recurrent import LAYERS, Drawn, Result, Run, Workload, draw, workload
 
 OURS, BY_JAX, PLAIN, CHUNKS = "ours, by hand", "ours, by JAX", "autodiff", "ours, in chunks"
-FLAX, PYTORCH = "flax.linen", "PyTorch"
+
+PEERS = {
+    "flax.linen": _recurrent_peers.flax,
+    "flax.nnx": _recurrent_peers.nnx,
+    "equinox": _recurrent_peers.equinox,
+    "Keras": _recurrent_peers.keras,
+    "PyTorch": _recurrent_peers.pytorch,
+}
 
 PATIENCE = 20.0
 """Seconds after which a contestant is not timed again."""
 
 LEAST = 0.05
 """Seconds that a timing lasts at least: what is shorter is done several times in it."""
-
-
-@dataclass(frozen=True)
-class Workload:
-    """A recurrent layer, and what it is run over."""
-
-    kind: str  # "LSTM", "GRU" or "RNN"
-    batch: int = 32
-    time: int = 64
-    features: int = 32
-    hidden: int = 128
-    lengths: bool = False
-    checkpoint: int | None = None  # of a further contestant
-    name: str = ""
-
-    @property
-    def gates(self) -> int:
-        """How many products with w_x and w_h a step has."""
-        return {"LSTM": 4, "GRU": 3, "RNN": 1}[self.kind]
-
-    @property
-    def layer(self) -> Any:
-        """Ours."""
-        return getattr(nn, self.kind)(self.hidden)
-
-    @property
-    def operations(self) -> int:
-        """Floating-point operations of the products: forward, by what is multiplied, and by weights."""
-        return 3 * 2 * self.batch * self.time * (self.features + self.hidden) * self.gates * self.hidden
-
-    @property
-    def moved(self) -> int:
-        """Bytes of x, y, dy, dx, the weights and their gradients."""
-        weights = (self.features + self.hidden + 1) * self.gates * self.hidden
-        return 4 * 2 * (self.batch * self.time * (self.features + self.hidden) + weights)
-
-    def __str__(self) -> str:
-        lengths = ", of lengths from 1 to time" if self.lengths else ""
-        chunks = f", chunks of {self.checkpoint}" if self.checkpoint else ""
-        shape = f"batch {self.batch}, time {self.time}, in {self.features}, hidden {self.hidden}"
-        return f"{self.name}: {self.kind}, {shape}{lengths}{chunks}, float32"
-
-
-LAYERS = {
-    "lstm": Workload("LSTM"),
-    "lstm-lengths": Workload("LSTM", lengths=True),
-    "lstm-long": Workload("LSTM", batch=8, time=1024, checkpoint=32),
-    "gru": Workload("GRU"),
-    "rnn": Workload("RNN"),
-}
-
-
-def workload(name: str, quick: bool) -> Workload:
-    """Return a workload; a tiny one has few steps of few features."""
-    full = replace(LAYERS[name], name=name)
-    if not quick:
-        return full
-    return replace(full, batch=4, time=8, features=3, hidden=8, checkpoint=full.checkpoint and 4)
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The numbers of a workload."""
-
-    x: Any
-    dy: Any
-    lengths: Any
-    params: dict[str, Any]
-
-    @property
-    def sequences(self) -> Any:
-        """What our layer is given."""
-        return self.x if self.lengths is None else nn.Sequences(self.x, self.lengths)
-
-
-def draw(of: Workload) -> Drawn:
-    """Return random numbers, and weights as the layer draws them, with biases that are not 0."""
-    rng = np.random.default_rng(0)
-    normal = lambda *shape: jnp.asarray(rng.standard_normal(shape, np.float32))
-    x, dy = normal(of.batch, of.time, of.features), normal(of.batch, of.time, of.hidden)
-    lengths = jnp.asarray(rng.integers(1, of.time + 1, of.batch), jnp.int32) if of.lengths else None
-    params, _ = of.layer.init(jax.random.key(0), x)
-    return Drawn(x, dy, lengths, {**params, "b": 0.1 * normal(of.gates * of.hidden)})
 
 
 def ours(of: Workload, given: Drawn, checkpoint: int | None = None) -> Run:
@@ -166,92 +86,26 @@ def by_jax(of: Workload, given: Drawn, context: Callable[[], Any] = contextlib.n
     return functools.partial(run, given.params, given.x, given.dy)
 
 
-def flax(of: Workload, given: Drawn) -> Run:
-    """Return flax's, with our weights."""
-    from flax import linen
-
-    cell = {"LSTM": linen.OptimizedLSTMCell, "GRU": linen.GRUCell, "RNN": linen.SimpleCell}[of.kind]
-    module = linen.RNN(cell(of.hidden))
-    names = {"LSTM": "ifgo", "GRU": "rzn", "RNN": ("",)}[of.kind]
-    w_x, w_h, b = (jnp.split(given.params[name], of.gates, axis=-1) for name in ("w_x", "w_h", "b"))
-    bias_of_h = of.kind == "LSTM"
-    params = {}
-    for n, k_x, k_h, b_n in zip(names, w_x, w_h, b, strict=True):
-        params[f"i{n}"] = {"kernel": k_x} if bias_of_h else {"kernel": k_x, "bias": b_n}
-        params[f"h{n}"] = {"kernel": k_h, "bias": b_n} if bias_of_h else {"kernel": k_h}
-    if of.kind == "GRU":
-        params["hn"]["bias"] = jnp.zeros(of.hidden)
-
-    @jax.jit
-    def run(params, x, dy):
-        def of_x(params, x):
-            y: Any = module.apply({"params": {"cell": params}}, x, seq_lengths=given.lengths)
-            if given.lengths is None:
-                return y
-            return jnp.where(jnp.arange(of.time)[None, :, None] < given.lengths[:, None, None], y, 0)
-
-        y, backward = jax.vjp(of_x, params, x)
-        d_params, dx = backward(dy)
-        side_by_side = lambda part, leaf: jnp.concatenate([d_params[f"{part}{n}"][leaf] for n in names], axis=-1)
-        d_biases = side_by_side("h" if bias_of_h else "i", "bias")
-        return y, dx, {"w_x": side_by_side("i", "kernel"), "w_h": side_by_side("h", "kernel"), "b": d_biases}
-
-    return functools.partial(run, params, given.x, given.dy)
-
-
-def pytorch(of: Workload, given: Drawn) -> Callable[[], Result]:
-    """Return PyTorch's, with our weights; it has two biases, of which the second is 0."""
-    import torch
-
-    if jax.default_backend() != "cpu":
-        raise ImportError("it is asked for recurrence on a CPU")
-    torch.set_num_threads(_timing.cores())
-    network = getattr(torch.nn, of.kind)(of.features, of.hidden, batch_first=True)
-    tensor = lambda a: torch.from_numpy(np.array(a))
-    with torch.no_grad():
-        network.weight_ih_l0.copy_(tensor(given.params["w_x"]).T)
-        network.weight_hh_l0.copy_(tensor(given.params["w_h"]).T)
-        network.bias_ih_l0.copy_(tensor(given.params["b"]))
-        network.bias_hh_l0.zero_()
-    x, dy = tensor(given.x).requires_grad_(), tensor(given.dy)
-    lengths = None if given.lengths is None else tensor(given.lengths)
-    rnn = torch.nn.utils.rnn
-
-    def run() -> Result:
-        if lengths is None:
-            y, _ = network(x)
-        else:
-            y, _ = network(rnn.pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False))
-            y, _ = rnn.pad_packed_sequence(y, batch_first=True, total_length=of.time)
-        dx, d_w_x, d_w_h, db, _ = torch.autograd.grad(y, [x, *network.parameters()], dy)
-        return y.detach(), dx, {"w_x": d_w_x.T, "w_h": d_w_h.T, "b": db}
-
-    return run
-
-
 def values(y: Any) -> Any:
     """The values of sequences."""
     return y.x if isinstance(y, nn.Sequences) else y
 
 
-def contestants(of: Workload, given: Drawn) -> dict[str, Callable[[], Result]]:
-    """Return whoever computes it."""
+def contestants(of: Workload, given: Drawn) -> tuple[dict[str, Callable[[], Result]], dict[str, str]]:
+    """Return whoever computes it, and of the others why not."""
     entered: dict[str, Callable[[], Result]] = {
-        OURS: ours(of, given),
         BY_JAX: by_jax(of, given),
+        OURS: ours(of, given),
         PLAIN: by_jax(of, given, nn.plain),
     }
     if of.checkpoint is not None:
         entered[CHUNKS] = ours(of, given, of.checkpoint)
-    for name, make in ((FLAX, flax), (PYTORCH, pytorch)):
-        try:
-            entered[name] = make(of, given)
-        except ImportError as error:
-            print(f"left out: {name}, because {error}")
+    peers, left_out = _timing.enter(PEERS, of, given)
+    entered |= peers
     expected = entered[PLAIN]()
     for name, run in entered.items():
         check(run(), expected, f"{of}, {name}")
-    return entered
+    return entered, left_out
 
 
 def check(result: Any, expected: Any, name: str) -> None:
@@ -271,12 +125,13 @@ def often(run: Callable[[], Any]) -> tuple[Callable[[], Any], int]:
 def measure(of: Workload, *, rounds: int, quick: bool) -> _command.Results:
     """Return what every contestant took, and what the machine could have done."""
     given = draw(of)
+    entered, left_out = contestants(of, given)
     programs = {
         name: asdict(_timing.program(run.func, *run.args))
-        for name, run in contestants(of, given).items()
+        for name, run in entered.items()
         if isinstance(run, functools.partial)
     }
-    waiting = {name: lambda run=run: jax.block_until_ready(run()) for name, run in contestants(of, given).items()}
+    waiting = {name: lambda run=run: jax.block_until_ready(run()) for name, run in entered.items()}
     each = {name: often(run) for name, run in waiting.items()}
     product, stream = _timing.matrix_product(quick=quick), _timing.streaming(quick=quick)
     runs = {name: run for name, (run, _) in each.items()} | {"product": product.run, "stream": stream.run}
@@ -286,6 +141,7 @@ def measure(of: Workload, *, rounds: int, quick: bool) -> _command.Results:
         "workload": str(of),
         "microseconds": {name: [1e6 * taken / n for taken in times[name].rounds] for name, (_, n) in each.items()},
         "programs": programs,
+        "left out": left_out,
         "limit": _timing.limit(of.operations, of.moved, *rates),
     }
 
@@ -299,12 +155,11 @@ def table(result: _command.Results) -> str:
         program = result["programs"].get(name, asdict(_timing.Program()))
         memory = None if program["memory"] is None else program["memory"] / 2**20
         numbers = (_timing.number(program["compile"]), _timing.number(memory))
-        rows.append((name, milliseconds(times), _timing.spread(_timing.ratios(times, seen[OURS]), 2), *numbers))
-    rows.append(("limit", milliseconds(bound), _timing.spread(_timing.ratios(bound, seen[OURS]), 2)))
-    above = _timing.spread(_timing.ratios(seen[OURS], bound), 2)
-    return "\n".join([
-        result["workload"], _timing.aligned(rows), f"{OURS} / limit {above}, {_timing.rates(result['limit'])}"
-    ])  # fmt: skip
+        rows.append((name, milliseconds(times), _timing.spread(_timing.ratios(times, seen[BY_JAX]), 2), *numbers))
+    rows.append(("limit", milliseconds(bound), _timing.spread(_timing.ratios(bound, seen[BY_JAX]), 2)))
+    above = _timing.spread(_timing.ratios(seen[BY_JAX], bound), 2)
+    last = [f"{BY_JAX} / limit {above}, {_timing.rates(result['limit'])}", *_timing.absent(result["left out"])]
+    return "\n".join([result["workload"], _timing.aligned(rows), *last])
 
 
 WORKLOADS = {name: functools.partial(workload, name) for name in LAYERS}

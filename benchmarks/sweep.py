@@ -40,12 +40,15 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnn as nn
-from benchmarks import _command, _race, _timing, _training, cnn, training
+from benchmarks import _command, _race, _timing, _train_pytorch, cnn, training
 from benchmarks._workload import Contestant, Workload
 from jaxnn.search._members import Blocks
+from jaxnn.search._sweep import AT_MOST
 
 TIMED = 8
 """Members that run one after another."""
+MORE = 32
+"""Members of larger blocks on each device, for comparison where there are enough."""
 KEY = 0
 """The seed of the sweep's key."""
 
@@ -57,7 +60,7 @@ class Sweep:
     workload: Workload  # but for its learning rate
     learning_rates: np.ndarray
     seeds: int
-    on_a_device: int = 32  # members of a block
+    on_a_device: int | None = None  # members of a block; as many as `nn.sweep` has by default if None
 
     @property
     def members(self) -> list[tuple[int, int]]:
@@ -102,7 +105,8 @@ def in_blocks(sweep: Sweep, method: Literal["vmap", "map"], devices: Sequence[An
     """Return the blocks of `nn.sweep`, compiled before."""
     dtypes = {"learning_rate": jnp.float32}
     blocks = Blocks(functools.partial(last_loss, sweep), {}, jax.random.key(KEY), dtypes, method, devices)
-    size = min(sweep.on_a_device * len(devices), len(sweep.members))
+    on_a_device = sweep.on_a_device or AT_MOST.get(devices[0].platform, AT_MOST["elsewhere"])
+    size = min(on_a_device * len(devices), len(sweep.members))
     trials, seeds = np.array(sweep.members, np.int32).T.reshape(2, -1, size)
     rates = sweep.learning_rates[trials]
     compiled: list[Any] = []
@@ -175,21 +179,21 @@ def measure(sweep: Sweep, *, rounds: int, quick: bool) -> _command.Results:
         for method in "vmap", "map":
             name = f"jaxnn, {method}, {len(some)} device{'s' * (len(some) > 1)}"
             entered[name] = in_blocks(sweep, method, some)
+    if len(sweep.members) >= MORE * len(devices):
+        name = f"jaxnn, vmap, {MORE} on each"
+        entered[name] = in_blocks(replace(sweep, on_a_device=MORE), "vmap", devices)
     entered |= {"jaxnn, a call each": a_call_each(sweep), "nn.sweep, compiling": whole_call(sweep)}
     peers = {}
     for threads in sorted({1, _timing.cores()}):
         name = f"PyTorch, {threads} thread{'s' * (threads > 1)}"
         convolves = len(workload.data.x.shape) > 2
-        peers[name] = functools.partial(_training.pytorch, threads=threads, channels_last=convolves)
+        peers[name] = functools.partial(_train_pytorch.pytorch, threads=threads, channels_last=convolves)
     if workload.name == "mlp-small":
         peers["scikit-learn"] = training.scikit_learn
-    for name, make in peers.items():
-        try:
-            entered[name] = a_loop_each(sweep, make)
-        except ImportError as error:
-            print(f"left out: {name}, because {error}")
+    made, left_out = _timing.enter({name: functools.partial(a_loop_each, sweep, make) for name, make in peers.items()})
     work = workload.run_steps * workload.operations, workload.run_steps * workload.moved
-    return _race.race(str(sweep), entered, *work, part="run", rounds=rounds, quick=quick)
+    entered |= made
+    return _race.race(str(sweep), entered, *work, part="run", left_out=left_out, rounds=rounds, quick=quick)
 
 
 if __name__ == "__main__":

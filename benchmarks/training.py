@@ -23,12 +23,11 @@ import functools
 import itertools
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 import jaxnn as nn
-from benchmarks import _command, _race, _timing, _training
+from benchmarks import _command, _model_mlp, _race, _timing, _train_pytorch, _training
 from benchmarks._workload import Contestant, Workload
 
 
@@ -59,39 +58,13 @@ def mlp_workload(name: str, data: nn.Data, widths: Sequence[int], batch_size: in
         batch_size,
         epochs,
         products=tuple(i * o for i, o in itertools.pairwise(widths)),
-        jaxnn=jaxnn_mlp(widths),
-        flax=functools.partial(flax_mlp, widths),
-        pytorch=functools.partial(pytorch_mlp, widths),
+        jaxnn=_model_mlp.in_jaxnn(widths),
+        flax=functools.partial(_model_mlp.in_flax, widths),
+        nnx=functools.partial(_model_mlp.in_nnx, widths),
+        equinox=functools.partial(_model_mlp.in_equinox, widths),
+        keras=functools.partial(_model_mlp.in_keras, widths),
+        pytorch=functools.partial(_model_mlp.in_pytorch, widths),
     )
-
-
-def jaxnn_mlp(widths: Sequence[int]) -> nn.Layer:
-    """Return jaxnn's."""
-    *hidden, classes = widths[1:]
-    return nn.serial(*(layer for width in hidden for layer in (nn.Dense(width), nn.relu)), nn.Dense(classes))
-
-
-def flax_mlp(widths: Sequence[int]) -> Any:
-    """Return flax's."""
-    import flax.linen
-
-    class MLP(flax.linen.Module):
-        @flax.linen.compact
-        def __call__(self, x):
-            for width in widths[1:-1]:
-                x = flax.linen.relu(flax.linen.Dense(width)(x))
-            return flax.linen.Dense(widths[-1])(x)
-
-    return MLP()
-
-
-def pytorch_mlp(widths: Sequence[int]) -> Any:
-    """Return PyTorch's."""
-    import torch
-
-    pairs = itertools.pairwise(widths)
-    layers = [layer for i, o in pairs for layer in (torch.nn.Linear(i, o), torch.nn.ReLU())]
-    return torch.nn.Sequential(*layers[:-1])
 
 
 def scikit_learn(workload: Workload, *, widths: Sequence[int] = (64, 32, 10)) -> Contestant:
@@ -119,10 +92,10 @@ def scikit_learn(workload: Workload, *, widths: Sequence[int] = (64, 32, 10)) ->
 
 def measure(workload: Workload, *, rounds: int, quick: bool) -> _command.Results:
     """Return what every contestant took, and what the machine could have done."""
-    makers = dict(_training.JAX)
+    makers = {**_training.JAX, **_training.LIGHTER}
     for threads in sorted({1, _timing.cores()}):  # one is faster where there is little to do
         name = f"PyTorch, {threads} thread{'s' * (threads > 1)}"
-        makers[name] = functools.partial(_training.pytorch, threads=threads)
+        makers[name] = functools.partial(_train_pytorch.pytorch, threads=threads)
     if workload.name == "mlp-small":
         makers["scikit-learn"] = scikit_learn
     return _race.measure(workload, makers=makers, rounds=rounds, quick=quick)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import final
+from typing import Any, final
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +10,10 @@ import numpy as np
 from jax import lax
 
 from jaxnn.gradients import Gradient, LossLike, Penalised, scaled_by
-from jaxnn.layers._layer import LayerLike, outline
+from jaxnn.layers._deferred import DeferredDense
+from jaxnn.layers._layer import Layer, LayerLike, as_layer, outline
 from jaxnn.training import Trainer, TrainState
-from jaxnn.typing import Array, Data, accumulator_dtype
+from jaxnn.typing import Array, Data, Deferred, accumulator_dtype
 
 Road = Callable[[LayerLike, LossLike], Gradient]
 
@@ -84,8 +85,14 @@ class MicroBatched:
             size = -(-n // parts)  # as even as can be
             batch = batch.on_device()
 
+            # The weights in `Deferred` are no rows: they are handed on from part to part, and not one for each.
+            shared = ()
+            if _defers(as_layer(model)):
+                asked = jax.eval_shape(of_part, params, frozen, state, _part(batch, jnp.int32(0), size), key=key)
+                shared = jax.tree.map(lambda a: jnp.zeros(a.shape, a.dtype), _apart(asked[1][1])[1])
+
             def add(carry, k):
-                state, sums = carry
+                state, sums, _ = carry
                 part = _part(batch, k, size)
                 own = None if key is None else jax.random.fold_in(key, k)
                 value, (state, prediction), grads = of_part(
@@ -94,16 +101,17 @@ class MicroBatched:
                 wide = accumulator_dtype(value.dtype)
                 weight = jnp.asarray(size, wide) if part.w is None else part.w.astype(wide).sum()
                 sums = jax.tree.map(lambda s, g: s + weight.astype(s.dtype) * g.astype(s.dtype), sums, grads)
-                return (state, sums), (weight, value, prediction)
+                rows, shared = _apart(prediction)
+                return (state, sums, shared), (weight, value, rows)
 
             zeros = jax.tree.map(lambda p: jnp.zeros(p.shape, accumulator_dtype(p.dtype)), params)
-            (state, sums), (weights, values, predictions) = lax.scan(add, (state, zeros), jnp.arange(parts))
+            (state, sums, shared), (weights, values, rows) = lax.scan(add, (state, zeros, shared), jnp.arange(parts))
 
             total = weights.sum()
             total = jnp.where(total == 0, 1, total)
             grads = jax.tree.map(lambda s, p: (s / total.astype(s.dtype)).astype(p.dtype), sums, params)
             value = ((weights * values.astype(weights.dtype)).sum() / total).astype(values.dtype)
-            return value, (state, jax.tree.map(lambda p: _joined(p, n), predictions)), grads
+            return value, (state, _together(jax.tree.map(lambda p: _joined(p, n), rows), shared)), grads
 
         return gradient
 
@@ -176,6 +184,30 @@ def _part(batch: Data, k: Array, size: int) -> Data:
     w = jnp.ones(size, jnp.float32) if part.w is None else part.w
     new = jnp.broadcast_to(new.reshape(size, *(1,) * (w.ndim - 1)), w.shape)
     return part._replace(w=jnp.where(new, w, jnp.zeros_like(w)))
+
+
+def _defers(layer: Layer) -> bool:
+    """Whether a model puts out `Deferred`, or a part of it does."""
+    return isinstance(layer, DeferredDense) or any(map(_defers, layer.children.values()))
+
+
+def _apart(prediction: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Return the rows of a prediction, and the weights in each `Deferred`, in whose place there is None."""
+    leaves, structure = jax.tree.flatten(prediction, is_leaf=_is_deferred)
+    rows = [Deferred(leaf.x, None) if _is_deferred(leaf) else leaf for leaf in leaves]
+    return jax.tree.unflatten(structure, rows), tuple(leaf[1:] for leaf in leaves if _is_deferred(leaf))
+
+
+def _together(rows: Any, shared: tuple[Any, ...]) -> Any:
+    """Return the prediction of which these are the parts."""
+    leaves, structure = jax.tree.flatten(rows, is_leaf=_is_deferred)
+    weights = iter(shared)
+    whole = [Deferred(leaf.x, *next(weights)) if _is_deferred(leaf) else leaf for leaf in leaves]
+    return jax.tree.unflatten(structure, whole)
+
+
+def _is_deferred(leaf: Any) -> bool:
+    return isinstance(leaf, Deferred)
 
 
 def _joined(parts: Array, n: int) -> Array:

@@ -125,3 +125,36 @@ class Sequences(NamedTuple):
                                  "  hint: each_step(...) applies layers at each time step and hands the lengths on",
                                  name=name, obj=self)  # fmt: skip
         raise AttributeError(f"Sequences have {', '.join(self._fields)}, and no {name}", name=name, obj=self)
+
+
+class Deferred(NamedTuple):
+    """The logits x w + b of a linear layer, not computed yet: what `DeferredDense` puts out in training.
+
+    `nn.losses.cross_entropy` takes them in chunks of the classes, and never holds all of them.
+
+    Attributes:
+        x: Input of the layer, `(batch, ..., features)`.
+        w: Weights, `(features, classes)`.
+        b: Bias, `(classes,)`; `None` for none.
+
+    >>> import jax.numpy as jnp
+    >>> Deferred(jnp.array([[3.0, 4.0]]), jnp.array([[2.0], [-1.0]])).logits
+    Array([[2.]], dtype=float32)
+    """
+
+    x: Any
+    w: Any
+    b: Any = None
+
+    @property
+    def logits(self) -> Array:
+        """All of them, `(batch, ..., classes)`."""
+        y = self.x @ self.w
+        return y if self.b is None else y + jnp.broadcast_to(self.b, y.shape)
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("shape", "ndim", "dtype"):  # what asks for these takes them for an array
+            raise AttributeError(f"expected logits, because of their {name}; got Deferred, of which they are the "
+                                 "product\n  hint: prediction.logits computes them; cross_entropy does so in chunks",
+                                 name=name, obj=self)  # fmt: skip
+        raise AttributeError(f"Deferred has {', '.join(self._fields)} and logits, and no {name}", name=name, obj=self)

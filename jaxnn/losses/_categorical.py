@@ -10,10 +10,11 @@ from jaxtyping import Float, Num
 from jaxnn.errors import ShapeError
 from jaxnn.losses._dtypes import cotangents, together
 from jaxnn.losses._integer_labels import softmax_cross_entropy_with_integer_labels
+from jaxnn.losses._linear_cross_entropy import linear_cross_entropy
 from jaxnn.losses._log_probabilities import axes_of, log_softmax, masked, spread, times_log, where_any
 from jaxnn.losses._shapes import check_axes, check_same_shape
 from jaxnn.ops._op import op, shape_only
-from jaxnn.typing import AnyArray, Array
+from jaxnn.typing import AnyArray, Array, Deferred
 
 
 def check_rows(
@@ -130,8 +131,11 @@ def _by_target(target: AnyArray):
     return softmax_cross_entropy_with_integer_labels if integer else safe_softmax_cross_entropy
 
 
-def check_classes(logits: AnyArray, target: AnyArray, **settings: object) -> None:
+def check_classes(logits: AnyArray | Deferred, target: AnyArray, **settings: object) -> None:
     """Raise an error unless the target is integer labels or float rows that fit."""
+    if isinstance(logits, Deferred):
+        linear_cross_entropy.check(*logits, target)
+        return
     if jnp.issubdtype(target.dtype, jnp.floating) and target.shape == logits.shape[:-1]:
         raise ShapeError(
             f"one-hot rows of shape {tuple(logits.shape)}, or integer labels of shape {tuple(target.shape)}",
@@ -143,17 +147,21 @@ def check_classes(logits: AnyArray, target: AnyArray, **settings: object) -> Non
 
 
 @op(check_classes)
-def cross_entropy(logits: Float[Array, "*batch classes"], target: Num[Array, "..."]) -> Float[Array, "*batch"]:
+def cross_entropy(
+    logits: Float[Array, "*batch classes"] | Deferred, target: Num[Array, "..."]
+) -> Float[Array, "*batch"]:
     """Cross-entropy from logits, l = -log softmax(z)_label, for integer labels or one-hot rows.
 
     With smoothing, ignored labels or class weights it is `sparse_cross_entropy`.
 
     Args:
-        logits: z, `(..., classes)`, any real numbers: the model's output without a softmax.
-        target: Integer labels, `(...)`, or float probabilities, `(..., classes)`.
+        logits: z, `(..., classes)`, any real numbers: the model's output without a softmax. Or `Deferred`, what they
+            are the product of, as a `DeferredDense` leaves them.
+        target: Integer labels, `(...)`, or float probabilities, `(..., classes)`; of `Deferred` labels.
 
     Returns:
-        `(...)`, as `softmax_cross_entropy_with_integer_labels` or `safe_softmax_cross_entropy`.
+        `(...)`, as `softmax_cross_entropy_with_integer_labels`, `safe_softmax_cross_entropy` or, in chunks of the
+        classes, `linear_cross_entropy`.
 
     Raises:
         ShapeError: The target has neither shape.
@@ -167,16 +175,24 @@ def cross_entropy(logits: Float[Array, "*batch classes"], target: Num[Array, "..
 
     Source: Bridle (1990).
     """
+    if isinstance(logits, Deferred):
+        return linear_cross_entropy(*logits, target)
     return _by_target(target)(logits, target)
 
 
 def cross_entropy_fwd(logits, target):
-    """Remember what the one of the two that fits the target remembers; last in both is what has the target's dtype."""
+    """Remember what the one that fits remembers; last in those of logits is what has the target's dtype."""
+    if isinstance(logits, Deferred):
+        l, residuals = linear_cross_entropy.fwd(*logits, target)
+        return l, {"deferred": residuals}
     return _by_target(target).fwd(logits, target)
 
 
 def cross_entropy_bwd(residuals, dl):
-    """dz = dl (p - t), by the one of the two that fits the target."""
+    """dz = dl (p - t), by the one that fits; of `Deferred` dx, dw and db."""
+    if isinstance(residuals, dict):
+        *d, d_labels = linear_cross_entropy.bwd(residuals["deferred"], dl)
+        return Deferred(*d), d_labels
     return _by_target(residuals[-1]).bwd(residuals, dl)
 
 

@@ -34,7 +34,8 @@ def gpt(
     back; both with a layer norm before. Weights are drawn from N(0, 0.02^2), and those that end a branch divided by
     sqrt(2 blocks), the root of the number of branches. In GPT-2 the last product has the first table for its weights;
     here it has weights of its own. With many blocks `repeat(block, blocks)` is compiled in less time, and by hand it is
-    no slower; JAX's own backward of it takes half as long again.
+    no slower; JAX's own backward of it takes half as long again. With a vocabulary of tens of thousands `DeferredDense`
+    in the place of the head saves the memory of all logits.
 
     With a cache it decodes: each call goes on where the last one ended. The parameters are the same, so train without
     one, and decode with one, from the state that its `init` returns.

@@ -3,7 +3,7 @@
 Dimensions: `batch`; one spatial axis or several, `n` positions and `q` windows; `in` and `out` features (also called
 channels), last. What windows are, and how stride, padding and dilation place them, stands in `_windows.py`; paddings
 that repeat x in `_edges.py`; the three bilinear maps that the ops and their backwards are made of in
-`_correlation.py`, whose rules are installed: forward-mode derivatives need `nn.plain()`.
+`_correlation.py`, whose rules are installed.
 """
 
 from collections.abc import Sequence
@@ -136,8 +136,6 @@ def conv(
             less of x than its padding repeats.
         ValueError: Groups do not divide the features; a setting is not for these axes.
         TypeError: x is not floating, or w of another dtype.
-
-    Forward-mode derivatives, `jax.jvp` and `jax.jacfwd`, need `with nn.plain():` around them.
 
     >>> conv(jnp.arange(5.0).reshape(1, 5, 1), jnp.array([1.0, 0.0, -1.0]).reshape(3, 1, 1), padding="VALID").ravel()
     Array([-2., -2., -2.], dtype=float32)

@@ -27,6 +27,7 @@ from jax.custom_batching import custom_vmap
 from jaxnn.ops import _correlation_cpu as cpu
 from jaxnn.ops import _correlation_xla as xla
 from jaxnn.ops._op import Op
+from jaxnn.ops._rule import with_rule
 from jaxnn.ops._windows import Axes
 from jaxnn.typing import Array
 
@@ -39,9 +40,13 @@ correlate, transpose, weigh = Op(xla.correlate), Op(xla.transpose), Op(xla.weigh
 def _on_platform(name: str, axes: Axes, groups: int) -> Bilinear:
     """The map of this name, of two arrays: what is fast on a CPU there, XLA's convolution elsewhere."""
     on_cpu, otherwise = (partial(getattr(form, name), axes=axes, groups=groups) for form in (cpu, xla))
-    compute = jax.custom_vjp(partial(lax.platform_dependent, cpu=_member_by_member(on_cpu), default=otherwise))
     # A rule here too, whose forward has it in turn: a second derivative goes through what `fwd` has computed.
-    compute.defvjp(lambda a, b: (compute(a, b), (a, b)), partial(BACKWARD[name], axes=axes, groups=groups))
+    compute = with_rule(
+        partial(lax.platform_dependent, cpu=_member_by_member(on_cpu), default=otherwise),
+        lambda a, b: (compute(a, b), (a, b)),
+        partial(BACKWARD[name], axes=axes, groups=groups),
+        lambda ab, d_ab: compute(d_ab[0], ab[1]) + compute(ab[0], d_ab[1]),
+    )
     # Compiled, for calls outside of any program, which would compile their loops anew each time.
     return jax.jit(compute, inline=True)
 

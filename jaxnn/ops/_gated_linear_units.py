@@ -99,4 +99,4 @@ def swiglu_bwd(x, dy, *, axis=-1):
     return (jnp.concatenate([*silu_bwd(a, dy * b), dy * silu.plain(a)], axis),)
 
 
-swiglu.defvjp(swiglu_fwd, swiglu_bwd)
+swiglu.defvjp(swiglu_fwd, swiglu_bwd, install=True)

@@ -220,7 +220,7 @@ def gelu_tanh_bwd(x, dy):
     return (dy * (1 + t + near * ((1 - t * t) * du)) / 2,)
 
 
-gelu_tanh.defvjp(gelu_tanh_fwd, gelu_tanh_bwd)
+gelu_tanh.defvjp(gelu_tanh_fwd, gelu_tanh_bwd, install=True)
 
 
 def _gelu_tanh(x):

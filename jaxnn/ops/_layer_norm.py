@@ -68,7 +68,7 @@ def layer_norm_bwd(residuals, dy, *, epsilon=1e-5):
     return dx.astype(dy.dtype), d_scale, d_offset
 
 
-layer_norm.defvjp(layer_norm_fwd, layer_norm_bwd)
+layer_norm.defvjp(layer_norm_fwd, layer_norm_bwd, install=True)
 
 
 @op(check_features)

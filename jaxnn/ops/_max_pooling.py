@@ -60,8 +60,6 @@ def max_pool(
         ShapeError: x has other spatial axes than the window, or one that is smaller than it with its padding.
         ValueError: A setting is not for these axes, or a window would see nothing but padding.
 
-    Forward-mode derivatives, `jax.jvp` and `jax.jacfwd`, need `with nn.plain():` around them.
-
     >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
     >>> max_pool(x, window=(2, 2))[0, :, :, 0]
     Array([[ 5.,  7.],
@@ -130,8 +128,6 @@ def adaptive_max_pool(x: Num[Array, "batch *n features"], *, size: Each) -> Num[
     Raises:
         ShapeError: x has other spatial axes than the size, or an empty one.
 
-    Forward-mode derivatives, `jax.jvp` and `jax.jacfwd`, need `with nn.plain():` around them.
-
     >>> adaptive_max_pool(jnp.array([5.0, 1.0, 4.0, 2.0, 3.0]).reshape(1, 5, 1), size=3)[0, :, 0]
     Array([5., 4., 3.], dtype=float32)
 
@@ -178,8 +174,6 @@ def global_max_pool(x: Num[Array, "batch *n features"]) -> Num[Array, "batch fea
 
     Raises:
         ShapeError: x has no spatial axis, or an empty one.
-
-    Forward-mode derivatives, `jax.jvp` and `jax.jacfwd`, need `with nn.plain():` around them.
 
     >>> global_max_pool(jnp.arange(12.0).reshape(1, 2, 3, 2))
     Array([[10., 11.]], dtype=float32)

@@ -97,7 +97,7 @@ def batch_norm_bwd(residuals, d_out, *, epsilon=1e-5):
     )
 
 
-batch_norm.defvjp(batch_norm_fwd, batch_norm_bwd)
+batch_norm.defvjp(batch_norm_fwd, batch_norm_bwd, install=True)
 
 
 @op(check_features)

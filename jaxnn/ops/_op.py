@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jax.dtypes import float0
 
 from jaxnn.errors import is_array
+from jaxnn.ops._rule import with_rule
 from jaxnn.ops._settings import Signature
 from jaxnn.typing import Array, Residuals
 
@@ -22,13 +23,14 @@ def plain() -> AbstractContextManager[Any]:
     """Return a context in which every op is its plain function, without any installed rule.
 
     A check must compare a hand-written rule with what JAX derives from the plain function; otherwise an
-    installed rule would be compared with itself. Forward-mode differentiation (`jax.jvp`, `jax.jacfwd`,
-    `jax.hessian`) needs it too wherever a rule is installed, for JAX runs such rules in reverse only.
+    installed rule would be compared with itself. Nothing else needs it: in forward mode (`jax.jvp`, `jax.jacfwd`) the
+    derivative is JAX's of the plain function wherever a rule is installed.
 
-    >>> import jax, jaxnn as nn
+    >>> import jax, jax.numpy as jnp, jaxnn as nn
+    >>> total = lambda x: nn.ops.max_pool(x, window=2).sum()
     >>> with nn.plain():
-    ...     jax.jvp(nn.relu, (2.0,), (1.0,))
-    (Array(2., dtype=float32, weak_type=True), Array(1., dtype=float32, weak_type=True))
+    ...     jax.jit(jax.grad(total))(jnp.array([[[1.0], [3.0]]])).ravel()
+    Array([0., 1.], dtype=float32)
     """
     return _PLAIN(True)
 
@@ -59,7 +61,8 @@ class Op:
 
     Attributes:
         hand: Whether the backward is written by hand.
-        installed: Whether `jax.grad` uses it as well, because a benchmark showed that it is faster.
+        installed: Whether `jax.grad` uses it as well, because a benchmark showed that it is faster. `jax.jvp` then
+            still uses what JAX derives of the plain function.
 
     >>> import jax.numpy as jnp
     >>> @Op
@@ -91,7 +94,7 @@ class Op:
         *,
         install: bool = False,
     ) -> None:
-        """Define the hand-written pair; with `install`, `jax.grad` uses it too."""
+        """Define the hand-written pair; with `install`, `jax.grad` uses it too, and `jax.jvp` the plain function."""
         self._fwd, self._bwd, self.installed = fwd, bwd, install
 
     @property
@@ -175,8 +178,9 @@ class Op:
         """Apply the function, with its rule where one is installed and `plain()` is not in force."""
         arrays, settings = self._sorted(arrays, settings)
         self.check(*arrays, **settings)
-        # A rule knows no derivative with respect to a setting.
-        if self.installed and not _PLAIN.value and not any(map(is_array, settings.values())):
+        # A rule knows no derivative with respect to a setting, and not how arrays lie on devices where their types say.
+        ruled = self.installed and not _PLAIN.value and not any(map(is_array, settings.values()))
+        if ruled and not any(map(_is_sharded, arrays)):
             return _with_rule(self, tuple(sorted(settings.items())), len(arrays))(*arrays)
         return self._plain(*arrays, **self._used(settings))
 
@@ -276,12 +280,20 @@ def pull(backward: Any, d_out: Any) -> tuple[Any, ...]:
     return jax.tree.map(lambda d: None if d.dtype == float0 else d, backward(d_out))
 
 
+def _is_sharded(array: Any) -> bool:
+    """Whether it is part of an array's type along which axes of a mesh it lies (`jax.sharding.AxisType.Explicit`)."""
+    return is_array(array) and any(axis is not None for axis in jax.typeof(array).sharding.spec)
+
+
 @functools.cache
 def _with_rule(op: Op, settings: tuple[tuple[str, Any], ...], given: int) -> Callable[..., Any]:
     # Not `plain`: where a rule is installed, its forward may be the faster one too. What is remembered for nobody
     # costs nothing in a compiled program.
     keywords = dict(settings)
-    ruled = jax.custom_vjp(lambda *arrays: op.fwd(*arrays, **keywords)[0])
-    # An array that is left out, such as a mask, has no cotangent either.
-    ruled.defvjp(functools.partial(op.fwd, **keywords), lambda *pair: op.bwd(*pair, **keywords)[:given])
-    return ruled
+    return with_rule(
+        lambda *arrays: op.fwd(*arrays, **keywords)[0],
+        functools.partial(op.fwd, **keywords),
+        # An array that is left out, such as a mask, has no cotangent either.
+        lambda *pair: op.bwd(*pair, **keywords)[:given],
+        lambda arrays, tangents: jax.jvp(functools.partial(op.plain, **keywords), arrays, tangents)[1],
+    )

@@ -179,7 +179,7 @@ def prelu_bwd(residuals, dy):
     return dx, sum_to(jnp.where(x > 0, 0, x * dy), slope)
 
 
-prelu.defvjp(prelu_fwd, prelu_bwd)
+prelu.defvjp(prelu_fwd, prelu_bwd, install=True)
 
 
 def sum_to(d: Array, learned: Array) -> Array:

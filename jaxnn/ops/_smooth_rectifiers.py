@@ -86,7 +86,7 @@ def squareplus_bwd(y, dy, *, b=4.0):
     return (dy / (1 + jnp.asarray(b, y.dtype) / 4 / y / y),)
 
 
-squareplus.defvjp(squareplus_fwd, squareplus_bwd)
+squareplus.defvjp(squareplus_fwd, squareplus_bwd, install=True)
 
 
 @Op

@@ -190,7 +190,7 @@ def soft_vote_bwd(residuals, dy):
     return dz.astype(z.dtype), _to_weights(dy * (ratio - 1 / _along(w.sum(0, keepdims=True), p)), weights)
 
 
-soft_vote.defvjp(soft_vote_fwd, soft_vote_bwd)
+soft_vote.defvjp(soft_vote_fwd, soft_vote_bwd, install=True)
 
 
 @op(_check_vote)

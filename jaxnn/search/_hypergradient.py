@@ -48,7 +48,7 @@ def hypergradient(run: Run, hyperparameters: Any, *, mode: Mode = "reverse") -> 
             both are of the same run.
         hyperparameters: A number or any tree of them, real and floating.
         mode: `"reverse"`, or `"forward"` for few hyperparameters. In forward mode ops are their plain functions, for
-            JAX has installed rules in reverse only; and a run with early stopping has no derivative.
+            installed rules are there for reverse mode; and a run with early stopping has no derivative.
 
     Returns:
         The value, shape (), and the gradient, like the hyperparameters.

@@ -115,7 +115,7 @@ def _implicit_hypergradient(
     L = lambda w, h: number(training_loss(w, h), "the training loss")
     V = lambda w, h: number(validation_loss(w, h), "the validation loss")
     value, (g, direct) = jax.value_and_grad(V, (0, 1))(params, hyperparameters)
-    # Reverse mode over reverse mode: the Hessian is symmetric, and rules that are installed have no forward mode.
+    # Reverse mode over reverse mode: the Hessian is symmetric, and rules that are installed are for it.
     slope, pullback = jax.vjp(jax.grad(L), params, hyperparameters)
 
     def curvature(q: Any) -> Any:

@@ -21,7 +21,7 @@ Method: TypeAlias = Literal["vmap", "map"]
 ALONE_FROM = {"cpu": 2**20}
 """Bytes of an array in a member's loops from which on members of a block are computed one after another.
 
-On a CPU 32 members at once, each with such an array, fill a cache of 32 MiB with nothing else. Measured by
+On a CPU members at once, each with such arrays, drive one another's out of the cache. Measured by
 `benchmarks/sweep.py`: with arrays of 8 KiB (a small perceptron) `vmap` is the faster, with 1.5 MiB (the weights of a
 larger one) and 6 MiB (images after a convolution) it is `map`.
 """

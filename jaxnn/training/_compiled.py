@@ -21,14 +21,14 @@ def transforming() -> bool:
     return get_opaque_trace_state() != _outside()
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any], **options: Any) -> Callable[..., Any]:
     """Compile `function(static, *arrays)` once for every value of its static first argument.
 
     Within `jit`, `vmap`, `grad` and the like the function runs as it is: the caller compiles there, and the
     static argument may hold tracers (a learning rate that is swept), which no cache may keep. It also runs
-    as it is, in smaller pieces, if the static argument cannot be hashed.
+    as it is, in smaller pieces, if the static argument cannot be hashed. `options` are the compiler's.
     """
-    jitted = jax.jit(function, static_argnums=0)
+    jitted = jax.jit(function, static_argnums=0, compiler_options=options)
 
     @functools.wraps(function)
     def call(static: Any, *arrays: Any) -> Any:

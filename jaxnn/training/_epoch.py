@@ -77,8 +77,9 @@ def step(trainer: Trainer, plan: Plan, fit_state: FitState, data: Data, rows: Ar
     batch = data.take(lax.dynamic_index_in_dim(rows, ts.position, keepdims=False))
     filled = plan.steps(n) * b > n
     real = ts.position * b + jnp.arange(b, dtype=jnp.int32) < n if filled else None
+    nonempty = batch.w is None  # a batch that is filled up has an example of its own
     batch = batch._replace(w=weights(batch, real))
-    after, observed = trainer.observed_step(ts, batch)
+    after, observed = trainer.observed_step(ts, batch, nonempty=nonempty)
     met = [observed.loss, *(mean(m, observed.prediction, batch.y, batch.w) for m in plan.metrics)]
     seen = dict(zip(plan.seen, met, strict=True)) | _recorded(plan, ts, observed)
     # A running mean rather than a sum to divide at the end: it rounds less, and a lone step's loss not at all.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple, final
 
 import jax
 import jax.numpy as jnp
+from jax.stages import Compiled
 from optax import with_extra_args_support
 
 from jaxnn import tree
@@ -13,6 +14,7 @@ from jaxnn.gradients import Gradient, LossLike, by_autodiff, scaled_by
 from jaxnn.layers._layer import Layer, LayerLike, as_layer, outline
 from jaxnn.optim import Optimizer, apply_updates, loss_scale_of
 from jaxnn.optim._loss_scale import all_finite
+from jaxnn.training._compiled import compiled
 from jaxnn.typing import Array, Data, Key, Params, State
 
 # Streams of the root key. The root never changes and every draw is folded in from it by stream, then by epoch
@@ -58,10 +60,11 @@ class Trainer:
     `init(key, x) -> train_state`           draw parameters and begin
     `step(train_state, batch)`              take one step: `-> (train_state, info)`
     `observed_step(train_state, batch)`     the same step, with gradients and updates to be seen
+    `compile(train_state, batch)`           the step, compiled for their shapes before it is called
     `predict(train_state, x)`               the model's output in inference
     ======================================  ===========================================
 
-    All are pure, so they may be compiled, mapped, differentiated and sharded.
+    All but `compile` are pure, so they may be compiled, mapped, differentiated and sharded.
     """
 
     model: Layer
@@ -78,7 +81,13 @@ class Trainer:
             ValueError: A pattern of `freeze` matches no parameter.
             ShapeError: A layer cannot take what the one before it gives.
         """
-        return self.begin(key, *self.model.init(jax.random.fold_in(key, INIT), outline(x)))
+        shapes, structure = jax.tree.flatten(outline(x))
+        model_and_shapes = self.model, structure, tuple(shapes)
+        draw = _drawn_on_cpu if jax.default_backend() == "cpu" else _drawn
+        try:
+            return self.begin(key, *draw(model_and_shapes, key))
+        except jax.errors.ConcretizationTypeError:  # some layer looks at its key, as to draw with NumPy
+            return self.begin(key, *_draw(model_and_shapes, key))
 
     def begin(self, key: Key, params: Params, state: State) -> TrainState:
         """Begin a run with parameters and layer state that are there, such as those of a trained model.
@@ -115,10 +124,18 @@ class Trainer:
         train_state, seen = self.observed_step(train_state, batch)
         return train_state, Info(seen.loss, seen.prediction)
 
-    def observed_step(self, train_state: TrainState, batch: Data) -> tuple[TrainState, Observed]:
+    def observed_step(
+        self, train_state: TrainState, batch: Data, *, nonempty: bool = False
+    ) -> tuple[TrainState, Observed]:
         """Take the step that `step` takes, and return all that there is to see of it: gradients and updates too.
 
         The optimizer is given, beside the gradient, `value`, `grad` and `value_fn`, for those with a line search.
+
+        Args:
+            train_state: Where to step from.
+            batch: What to step on.
+            nonempty: Whether the caller knows that not all weights are 0. Then there is no batch to be left out, for
+                which the old parameters and states would have to be kept beside the new.
 
         Raises:
             ValueError: The optimizer's state is that of another optimizer or of other parameters.
@@ -137,13 +154,38 @@ class Trainer:
             finite = all_finite(grads)
             state = jax.tree.map(lambda new, old: jnp.where(finite, new, old), state, ts.state)
         moved = apply_updates(ts.params, updates), state, opt_state
-        if batch.w is not None:
+        if batch.w is not None and not nonempty:
             seen = batch.w.sum() > 0
             stayed = ts.params, ts.state, ts.opt_state
             moved = jax.tree.map(lambda new, old: jnp.where(seen, new, old), moved, stayed)
         params, state, opt_state = moved
         ts = ts._replace(params=params, state=state, opt_state=opt_state, step=ts.step + 1)
         return ts, Observed(loss, prediction, grads, updates)
+
+    def compile(self, train_state: TrainState, batch: Data) -> Compiled:
+        """Compile `step` ahead of time, for train states and batches like these, of which only shape and dtype matter.
+
+        They may be arrays or `jax.ShapeDtypeStruct`s, so what a step costs can be known before there is data or memory
+        for it. What is returned is called as `jax.jit(step)` is, gives the same bits, compiles nothing more, and has
+        `cost_analysis()`, `memory_analysis()` and `as_text()`. For a whole run, `jax.jit` of `fit` does the same.
+
+        Raises:
+            ValueError: As `step` does.
+            ShapeError: The model or the loss cannot take the batch.
+            TypeError: Later, where what is compiled is called with another structure, shape or dtype.
+
+        >>> import jax, jax.numpy as jnp, jaxnn as nn
+        >>> trainer = nn.trainer(nn.Dense(1), nn.losses.mse, nn.sgd(0.1))
+        >>> x, y = jax.ShapeDtypeStruct((4, 3), jnp.float32), jax.ShapeDtypeStruct((4, 1), jnp.float32)
+        >>> ts = jax.eval_shape(trainer.init, jax.random.key(0), x)
+        >>> step = trainer.compile(ts, nn.Data(x, y))
+        >>> step.memory_analysis().argument_size_in_bytes >= 4 * (12 + 4)
+        True
+        >>> ts, info = step(trainer.init(jax.random.key(0), x), nn.Data(jnp.ones((4, 3)), jnp.ones((4, 1))))
+        >>> ts.step
+        Array(1, dtype=int32)
+        """
+        return jax.jit(self.step).lower(train_state, batch).compile()
 
     def predict(self, train_state: TrainState, x: Any) -> Any:
         """Return the model's output for x, as in inference."""
@@ -182,6 +224,17 @@ class Trainer:
                     f"expected the optimizer state {name} of shape {expected[name].shape}, because the "
                     f"parameters have it; got {leaf.shape}"
                 )
+
+
+def _draw(model_and_shapes: tuple[Layer, Any, tuple[Any, ...]], key: Key) -> tuple[Params, State]:
+    model, structure, shapes = model_and_shapes
+    return model.init(jax.random.fold_in(key, INIT), jax.tree.unflatten(structure, shapes))
+
+
+_drawn = compiled(_draw)
+# Random bits are long programs that run once. With little optimisation they compile in less than half of the time, to
+# the same numbers.
+_drawn_on_cpu = compiled(_draw, xla_backend_optimization_level=1)
 
 
 def trainer(

@@ -1,6 +1,7 @@
 """The arithmetic of the benchmarks. No test asserts a time: clocks are replaced, or only compared with none."""
 
 import json
+import re
 
 import jax
 import jax.numpy as jnp
@@ -138,6 +139,7 @@ def test_what_was_measured_and_printed_is_saved_with_the_machine(monkeypatch, tm
     assert results["workloads"] == {"small": {"seen": "small"}, "large": {"seen": "large"}}
     assert results["tables"] == ["table of small", "table of large", "summary of 2"]
     assert {"device", "cores", "versions", "XLA_FLAGS"} <= set(results["machine"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00", results["date"])
     assert capsys.readouterr().out.endswith("table of small\n\ntable of large\n\nsummary of 2\n")
 
 
@@ -149,9 +151,11 @@ def test_results_are_never_overwritten_and_this_is_said_before_anything_is_measu
     assert "results are never overwritten" in capsys.readouterr().err
 
 
-def test_a_workload_whose_package_is_missing_is_left_out(monkeypatch, capsys):
+def test_a_workload_whose_package_is_missing_is_left_out(monkeypatch, tmp_path, capsys):
     def missing(quick):
         raise ImportError("No module named 'x'")
 
-    assert told(monkeypatch, workloads=WORKLOADS | {"small": missing}) == [("large", False, 9, False)]
+    path, workloads = tmp_path / "results.json", WORKLOADS | {"small": missing}
+    assert told(monkeypatch, "--json", path, workloads=workloads) == [("large", False, 9, False)]
+    assert json.loads(path.read_text())["left out"] == {"small": "No module named 'x'"}
     assert "left out: small, because No module named 'x'" in capsys.readouterr().out

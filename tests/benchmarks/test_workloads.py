@@ -1,11 +1,13 @@
 """What the benchmarks say about their workloads: how much is computed, and that it is what it is called."""
 
+import math
+
 import jax
 import numpy as np
 import pytest
 
 import jaxnn as nn
-from benchmarks import cnn, conv_ops, ensemble, gpt, recurrence, sweep, training
+from benchmarks import _train_keras, cnn, conv_ops, ensemble, gpt, recurrence, sweep, training
 from benchmarks._geometries import GEOMETRIES
 
 
@@ -36,6 +38,50 @@ def test_adam_moves_seven_arrays_for_each_parameter():
     assert training.mlp_small(quick=True).moved == 7 * 4 * (65 * 32 + 33 * 10)
 
 
+def of_flax(workload, x):
+    shapes = jax.eval_shape(workload.flax().init, jax.random.key(0), x)
+    return sum(leaf.size for leaf in jax.tree.leaves(shapes["params"]))
+
+
+def of_nnx(workload, x):
+    nnx = pytest.importorskip("flax.nnx")
+    model = nnx.eval_shape(lambda: workload.nnx(nnx.Rngs(0)))
+    return sum(leaf.size for leaf in jax.tree.leaves(nnx.state(model, nnx.Param)))
+
+
+def of_equinox(workload, x):
+    eqx = pytest.importorskip("equinox")
+    model, _ = eqx.filter_eval_shape(lambda: eqx.nn.make_with_state(workload.equinox)(jax.random.key(0)))
+    leaves = jax.tree.leaves(eqx.filter(model, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct)))
+    return sum(leaf.size for leaf in leaves)
+
+
+def of_keras(workload, x):
+    try:
+        _train_keras.keras_on_jax()
+    except ImportError as error:
+        pytest.skip(str(error))
+    return sum(math.prod(variable.shape) for variable in workload.keras().trainable_variables)
+
+
+def of_pytorch(workload, x):
+    torch = pytest.importorskip("torch")
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in workload.pytorch().parameters())
+
+
+ORACLES = [pytest.param(count, marks=pytest.mark.oracle) for count in (of_equinox, of_keras, of_pytorch)]
+
+
+@pytest.mark.parametrize("count", [of_flax, of_nnx, *ORACLES])
+@pytest.mark.parametrize("make", [training.mlp_small, cnn.cnn, cnn.resnet, gpt.gpt])
+def test_the_model_of_a_peer_has_as_many_parameters_as_ours(make, count, loose):
+    workload = make(quick=True)
+    x = jax.ShapeDtypeStruct((2, *workload.data.x.shape[1:]), workload.data.x.dtype)
+    params, _ = jax.eval_shape(workload.jaxnn.init, jax.random.key(0), x)
+    assert count(workload, x) == nn.tree.count(params)
+
+
 @pytest.mark.parametrize("name", GEOMETRIES)
 def test_a_geometry_is_what_jaxnn_and_xla_compute(name):
     geometry = conv_ops.workload(name, quick=False)
@@ -59,19 +105,21 @@ def test_a_table_of_recurrence_has_a_row_for_each_contestant():
         "workload": "lstm: of two",
         "microseconds": {"ours, by hand": [1000.0, 2000.0], "PyTorch": [3000.0, 4000.0]},
         "programs": {"ours, by hand": {"trace": 1.0, "compile": 2.0, "memory": 2**20}},
+        "left out": {"equinox": "it is not there"},
         "limit": {
             "microseconds": [500.0, 500.0],
             "operations per second": [1e9, 1e9],
             "bytes per second": [1e9, 1e9],
         },
     }
-    title, heads, ours, pytorch, limit, last = recurrence.table(result).splitlines()
+    title, heads, ours, pytorch, limit, last, left_out = recurrence.table(result).splitlines()
     assert (title, heads.split()[0]) == ("lstm: of two", "ms")
     assert ours.split()[-1] == "1.00"
     assert pytorch.split()[:2] == ["PyTorch", "3.50"]
     assert "2.50 (2.00 .. 3.00)" in pytorch
     assert limit.startswith("limit")
     assert last == "ours, by hand / limit 3.00 (2.00 .. 4.00), at 1.0 GFLOP/s and 1.0 GB/s"
+    assert left_out == "left out: equinox, because it is not there"
 
 
 def test_some_members_of_a_sweep_reach_from_one_end_to_the_other():

@@ -58,6 +58,8 @@ IDS = nn.serial(nn.Embed(VOCABULARY, F), nn.flatten, nn.Dense(C))
 LAYERS = [
     LayerCase("dense", nn.Dense(C), normal(B, F)),
     LayerCase("dense_without_bias", nn.Dense(C, bias=False), normal(B, F)),
+    LayerCase("deferred_dense", nn.layers.DeferredDense(C), normal(B, F)),
+    LayerCase("deferred_dense_without_bias", nn.layers.DeferredDense(C, bias=False), normal(B, F)),
     LayerCase("embed", nn.Embed(VOCABULARY, F), integers(VOCABULARY, B, 5)),
     LayerCase("batch_norm", nn.BatchNorm(), normal(B, F)),
     LayerCase("batch_norm_bare", nn.BatchNorm(scale=False, offset=False), normal(B, 2, F)),

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import jaxnn as nn
-from cases._kinds import B, C, OpCase, absent, each, integers, normal, onehot, probabilities, unit
+from cases._kinds import VOCABULARY, B, C, F, OpCase, absent, each, integers, normal, onehot, probabilities, unit
 
 
 def positive(*shape):
@@ -66,6 +66,20 @@ CATEGORICAL = [
         nn.losses.softmax_cross_entropy_with_integer_labels,
         each(normal(2, B, C), integers(2 * C, B)),
         {"axis": (2, 0), "where": MASK[None]},
+    ),
+    OpCase(
+        "linear_cross_entropy",
+        nn.losses.linear_cross_entropy,
+        each(normal(B, F), normal(F, VOCABULARY), normal(VOCABULARY), integers(VOCABULARY, B)),
+        {"chunk": 3},  # the last of three chunks begins with two classes of the second
+        family="linear_cross_entropy",
+        exact=False,
+    ),
+    OpCase(
+        "linear_cross_entropy_of_tokens",
+        nn.losses.linear_cross_entropy,
+        each(normal(B, 2, F), normal(F, VOCABULARY), absent, integers(VOCABULARY, B, 2)),
+        exact=False,
     ),
     OpCase("softmax_cross_entropy", nn.losses.softmax_cross_entropy, rows, family="rows"),
     OpCase(

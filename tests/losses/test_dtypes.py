@@ -14,8 +14,9 @@ import jaxnn as nn
 from jaxnn import losses
 
 CASES = [*_losses.LOSSES, *_margins_and_similarities.LOSSES]
-# The first row of every loss of two arrays or more.
+# The first row of every loss of two arrays or more; but for that of weights, which multiplies them as a layer does.
 ROWS = {case.op.name: case for case in reversed(CASES) if len(case.arrays(np.random.default_rng(0), 6, "float32")) > 1}
+del ROWS["linear_cross_entropy"]
 # The labels of these become logits' dtype, as in optax; a mean has that of the losses, smoothed labels that of labels.
 FOLLOW = {"binary_cross_entropy", "multilabel_cross_entropy", "weighted_binary_cross_entropy", "sigmoid_focal_loss",
           "binary_cross_entropy_from_probabilities", "ranking_softmax_loss", "weighted_mean",

@@ -72,8 +72,9 @@ def test_every_loss_of_two_arrays_is_here():
     elsewhere = ("jaxnn.losses._detection", "jaxnn.losses._variational")  # tests of models
     named = {op.name for op in vars(losses).values() if isinstance(op, nn.Op) and op.__module__ not in elsewhere}
     labelled = {"sparse_cross_entropy", "softmax_focal_loss", "cross_entropy_from_probabilities"}
+    of_weights = {"linear_cross_entropy"}  # test_linear_cross_entropy.py
     alone = {"l1_penalty", "l2_penalty", "elastic_net_penalty", "soft_threshold", "smooth_labels"}
-    assert named <= {*SAME_SHAPE, *BROADCAST} | labelled | alone
+    assert named <= {*SAME_SHAPE, *BROADCAST} | labelled | of_weights | alone
 
 
 def test_a_loss_of_a_maximum_refuses_targets_that_would_broadcast():

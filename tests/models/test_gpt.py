@@ -3,13 +3,13 @@
 import functools
 
 import chex
-import gpt as benchmark
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxnn as nn
+from benchmarks import gpt as benchmark
 
 VOCABULARY, CONTEXT = 11, 6
 SIZES = {"width": 8, "heads": 2, "blocks": 2, "context": CONTEXT}

@@ -1,11 +1,13 @@
 """A trainer: how a run begins, and what one step of it is."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from runs import assert_close, outline, regression, smooth
+from runs import assert_close, compilations, outline, regression, smooth
 
 import jaxnn as nn
 
@@ -38,6 +40,18 @@ def test_a_beginning_depends_on_the_shape_and_dtype_of_inputs_alone(key):
     assert (other.params["dense_0"]["w"] != begin.params["dense_0"]["w"]).all()
     assert (begin.step, begin.epoch) == (0, 0)
     assert_close(begin.opt_state, trainer.optimizer.init(begin.params), 0)
+
+
+def test_parameters_are_drawn_by_one_program_a_model(key):
+    trainer = lambda: nn.trainer(nn.serial(nn.Dense(32), nn.tanh, nn.Dense(3)), nn.losses.mse, nn.sgd(0.1))
+    expected = jax.jit(trainer().init)(key, outline())
+    with compilations() as compiled:
+        begin = trainer().init(key, outline())
+    assert len(compiled) <= 2  # and the count of steps, if nothing has counted before
+    assert_close(begin, expected, 1e-6)
+    with compilations() as compiled:
+        trainer().init(key, outline())
+    assert compiled == []
 
 
 @float64
@@ -213,3 +227,50 @@ def test_a_loss_of_ones_own_needs_only_to_judge_each_example(key):
         for trainer in [nn.trainer(nn.Dense(1), loss, nn.sgd(0.1))]
     ]
     assert_close(*steps, 1e-6)
+
+
+@pytest.mark.parametrize("shaped", [False, True], ids=["like arrays", "like shapes"])
+def test_a_compiled_step_is_the_jitted_one_bit_for_bit(key, shaped):
+    trainer = nn.trainer(nn.serial(nn.Dense(2), nn.Dropout(0.5), nn.Dense(1)), nn.losses.mse, nn.adam(0.1))
+    data = regression(8, weighted=True)
+    begin = jax.jit(trainer.init)(key, data.x)
+    like = jax.eval_shape(lambda: (begin, data)) if shaped else (begin, data)
+    step = trainer.compile(*like)
+    with compilations() as compiled:
+        taken = step(begin, data)
+    assert compiled == []
+    assert_close(taken, jax.jit(trainer.step)(begin, data), 0)
+    memory, cost = step.memory_analysis(), step.cost_analysis()
+    assert memory is not None
+    assert memory.argument_size_in_bytes >= sum(leaf.nbytes for leaf in jax.tree.leaves(data))
+    assert cost is not None
+    assert cost["flops"] > 8 * (3 * 2 + 2) * 2  # forward alone
+
+
+def test_a_compiled_step_refuses_what_it_was_not_compiled_for(key):
+    trainer = nn.trainer(nn.Dense(1), nn.losses.mse, nn.sgd(0.1))
+    data = regression(8)
+    begin = trainer.init(key, data.x)
+    step = trainer.compile(begin, data)
+    with pytest.raises(TypeError, match=r"(?s)compiled with float32\[8,3\] and called with float32\[4,3\]"):
+        step(begin, regression(4))
+    with pytest.raises(TypeError, match="input pytree"):
+        step(begin, regression(8, weighted=True))
+    with pytest.raises(nn.ShapeError, match=r"target"):
+        trainer.compile(begin, data._replace(y=data.y[:, 0]))
+
+
+def test_a_layer_may_look_at_its_key(key):
+    """As one that draws with NumPy; its weights are drawn outside of any program."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Drawn(nn.layers.Layer):
+        def init(self, key, x):
+            seed = int(jax.random.randint(key, (), 0, 1000))
+            return {"w": jnp.asarray(np.random.default_rng(seed).normal(size=x.shape[-1]), jnp.float32)}, {}
+
+        def apply(self, params, state, x, *, key=None, train=False):
+            return x * params["w"], state
+
+    ts = nn.trainer(Drawn(), nn.losses.mse, nn.sgd(0.1)).init(key, jnp.zeros((2, 3)))
+    assert ts.params["w"].shape == (3,)
