@@ -41,10 +41,6 @@ PREFIXES = {
 """What stands before a script's own names of its workloads, so that no two are alike; in the order of every table."""
 
 
-BY_ITSELF = {"": "training", "conv": "conv_ops", "cross-entropy": "cross_entropy", "hand": "hand_vs_autodiff"}
-"""Scripts whose own results files are called otherwise than they are."""
-
-
 def device(machine: Mapping[str, Any]) -> str:
     """Return what a machine's results are called: the CPU by its cores, another device by its name.
 
@@ -65,30 +61,19 @@ def entries(script: str, saved: Mapping[str, Any]) -> Entries:
 
 
 def read(path: Path) -> Entries:
-    """Return what a results file holds, or what a script saved by itself; nothing if there is no file."""
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text().replace(' per step"', '"'))  # which stood in the first results of all
-    if "workloads" not in found:
-        return found
-    called = path.stem.removesuffix(device(found["machine"])).rstrip("-")
-    return entries(BY_ITSELF.get(called, called), found)
+    """Return what a results file holds; nothing if there is no file."""
+    return json.loads(path.read_text()) if path.exists() else {}
 
 
 def everything(folder: Path = FOLDER) -> dict[str, Entries]:
-    """Return all results by device: those of `<device>.json`, and what scripts saved in `<script>-<device>.json`.
+    """Return the results of every device, without those of a tiny size.
 
-    Of a workload that both have it is the former's.
+    What a script saved beside them by itself is not among them.
     """
-    found: dict[str, Entries] = {}
-    for path in sorted(folder.glob("*.json")):
-        for name, entry in read(path).items():
-            if entry["quick"]:
-                continue
-            of = found.setdefault(device(entry["machine"]), {})
-            if path.stem == device(entry["machine"]) or name not in of:
-                of[name] = entry
-    return {where: ordered(of) for where, of in sorted(found.items())}
+    found = {path.stem: read(path) for path in sorted(folder.glob("*.json"))}
+    of_devices = {device: entries for device, entries in found.items() if "workloads" not in entries}
+    real = lambda entries: {name: entry for name, entry in entries.items() if not entry["quick"]}
+    return {device: ordered(real(entries)) for device, entries in of_devices.items()}
 
 
 def ordered(found: Entries) -> Entries:

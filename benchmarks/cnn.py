@@ -18,7 +18,7 @@ compiler; `--quick` leaves it out. That model is compiled, not the whole step, a
     python -m benchmarks.cnn --quick
     python -m benchmarks.cnn --workload cnn --rounds 15 --json benchmarks/results/cnn-my-machine.json
 
-Last measured answer (results/cnn-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, seven rounds):
+Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, seven rounds):
 a step of `fit` on `cnn` is 5.3 times (3.8 .. 5.8) faster than flax as its examples loop, 40 times than flax in one
 scan, and 1.20 times (1.01 .. 1.59) than PyTorch in memory format `channels_last`; the limit is 1.9 times below. On
 `resnet` it is 2.3 times faster than flax, and PyTorch with `channels_last` takes 0.89 (0.71 .. 0.91) of its time; the

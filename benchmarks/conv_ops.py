@@ -22,7 +22,7 @@ PyTorch is given padded images where padding differs between an axis' ends, whic
     python -m benchmarks.conv_ops --quick
     python -m benchmarks.conv_ops --workload wide --workload cnn-2 --json benchmarks/results/conv-my-machine.json
 
-Last measured answer (results/conv-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, three rounds;
+Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, three rounds;
 the input gradient of 3x3 has become faster since, see NOTES.md): forward and gradients of 3x3 with 32 and 64 features
 take 0.9 to 1.7 times the arithmetic limit, in a scan 0.9 to 1.1 times what they take outside. Over all geometries
 XLA's take 1.9 (forward), 2.2 (by x) and 3.2 (by w) times as long outside of a loop, 2.5, 4.7 and 88 times in one. None

@@ -15,7 +15,7 @@ measured beside the times stands in `_race.py`; trace and compile are those of `
     python -m benchmarks.driver --quick
     python -m benchmarks.driver --rounds 15 --json benchmarks/results/driver-my-machine.json
 
-Last measured answer (results/driver-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, 13 rounds): over `fit`,
+Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, 13 rounds): over `fit`,
 `run` takes 2.8 % (-2.5 .. 9.5) silent and 1.3 % with lines on `mlp-small`, 1.1 % (-22 .. 9) and 0.5 % with validation,
 and no more on `cnn` (-4.0 %, -22 .. 6).
 """

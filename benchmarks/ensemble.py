@@ -16,7 +16,7 @@ their own losses at the end. The rest is as in `_race.py`.
     python -m benchmarks.ensemble --quick
     python -m benchmarks.ensemble --rounds 9 --json benchmarks/results/ensemble-my-machine.json
 
-Last measured answer (results/ensemble-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0,
+Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0,
 scikit-learn 1.9.1, five rounds): 18 ms a member all at once; 8 at a time, and in a call each without out-of-bag
 predictions, 0.85 times (0.80 .. 0.94) as long, so on one CPU device it is memory that members at once run out of, and
 `block` is worth setting; scikit-learn takes 11 times as long (11 .. 14), PyTorch 18 times (16 .. 20).

@@ -18,9 +18,9 @@ PyTorch, foreach        `torch.optim.Adam(foreach=True)`
 All start from the same parameters with the same gradients and must end at the same place, in bfloat16 near it, which
 is checked. The limit is g, m, v and p read and m, v and p written once, at the rate of main memory in the same round.
 
-Last answer, on two cores of an AMD EPYC, jax 0.10.2, optax 0.2.8, torch 2.13.0, fifteen rounds
-(results/optimizers-cpu-2-cores.json). `large`: ours takes 1.50 (0.96 .. 1.64) of the limit, optax 1.55, PyTorch fused
-0.89; `many`, which is about calls: optax 0.92 (0.77 .. 1.47) of our time, PyTorch fused 0.79. NOTES.md tells why.
+Last answer, on two cores of an AMD EPYC, jax 0.10.2, optax 0.2.8, torch 2.13.0 (results/cpu-2-cores.json). `large`,
+five rounds: ours takes 1.57 (1.54 .. 1.70) of the limit, optax 1.61, PyTorch fused 0.97; `many`, fifteen rounds, which
+is about calls: optax 0.92 (0.77 .. 1.47) of our time, PyTorch fused 0.79. NOTES.md tells why.
 
     python -m benchmarks.optimizers
     python -m benchmarks.optimizers --quick

@@ -18,9 +18,11 @@ All compute the same, which is checked, with weights carried over to the peers. 
 and additions of the products, forward and twice as many for the gradients, at the rate of a large matrix product of the
 same round, then x, y, dy, dx, the weights and their gradients, each moved once at the rate of main memory.
 
-Last answer, on two cores of an AMD EPYC, jax 0.10.2, flax 0.12.8, torch 2.13.0 (results/recurrence-cpu-2-cores.json);
-times over ours by hand: flax takes 1.31 (1.23 .. 1.51) for `lstm`, 1.53 with lengths, 1.73 for 1024 steps, 1.53 for the
-GRU and 1.47 for the RNN. PyTorch takes 0.70, 1.97, 0.77, 2.07 and 2.38: its LSTM without lengths is faster than ours.
+Last answer, on two cores of an AMD EPYC, jax 0.10.2, flax 0.12.8, torch 2.13.0 (results/cpu-2-cores.json). `lstm`, five
+rounds, times over ours by JAX: by hand 0.92 (0.86 .. 1.01), autodiff 1.34, flax.linen 1.18 (1.09 .. 1.65), Keras 1.40,
+flax.nnx 1.44, equinox 1.65, PyTorch 0.66. The others, fifteen rounds before some peers were there, over ours by hand:
+flax.linen takes 1.53 with lengths, 1.73 for 1024 steps, 1.53 for the GRU and 1.47 for the RNN, PyTorch 1.97, 0.77, 2.07
+and 2.38: its LSTM without lengths is faster than ours.
 
     python -m benchmarks.recurrence
     python -m benchmarks.recurrence --quick

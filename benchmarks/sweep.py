@@ -21,12 +21,13 @@ members that all have run. The rest is as in `_race.py`.
     python -m benchmarks.sweep --quick
     python -m benchmarks.sweep --workload cnn --rounds 9 --json benchmarks/results/sweep-my-machine.json
 
-Last measured answer (results/sweep-cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, five rounds):
-on `mlp-small` 5.6 ms a run on two devices; one call after another takes 2.5 times (2.1 .. 2.8) as long, scikit-learn 30
-times, PyTorch 50 times (38 .. 51), and a whole call of `nn.sweep` with all it compiles 3.1 times. There members at once
-are faster than one after another on a device, by 1.25 (0.97 .. 1.33) on two; on `mlp` and `cnn` one after another is,
-taking 0.88 (0.81 .. 0.93) and 0.80 (0.79 .. 0.82) of the time, and there two devices bring little, because one run
-alone has both cores compute its products. PyTorch takes 1.5 and 1.2 times as long there as one after another.
+Last measured answer (results/cpu-2-cores.json: two cores of an AMD EPYC, jax 0.10.2, torch 2.13.0, five rounds):
+on `mlp-small` 5.1 ms a run on two devices; one call after another takes 2.4 times (2.0 .. 3.0) as long, scikit-learn 33
+times, PyTorch 53 times (52 .. 62), and a whole call of `nn.sweep` with all it compiles 3.2 times. There members at once
+are faster than one after another on a device, by 1.24 (1.04 .. 1.30) on two, and blocks of 32 no faster than of 8. On
+`mlp` and `cnn`, measured before with blocks of 32, one after another is faster, taking 0.88 (0.81 .. 0.93) and 0.80
+(0.79 .. 0.82) of the time, and there two devices bring little, because one run alone has both cores compute its
+products. PyTorch takes 1.5 and 1.2 times as long there as one after another.
 """
 
 import functools

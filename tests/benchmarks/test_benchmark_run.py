@@ -200,18 +200,14 @@ def test_contestants_of_every_kind_of_result_are_read_alike():
     assert _results.limit(OPTIMIZER) == [30.0, 30.0]
 
 
-def test_what_a_script_saved_by_itself_counts_where_the_device_s_file_has_nothing(tmp_path):
-    alone = {"machine": MACHINE, "rounds": 3, "quick": False, "workloads": {"large": OPTIMIZER, "many": OPTIMIZER}}
-    (tmp_path / "optimizers-cpu-2-cores.json").write_text(json.dumps(alone))
-    (tmp_path / "cpu-2-cores.json").write_text(json.dumps({name: FOUND[name] for name in ("optimizer-large", "cnn")}))
-    ((device, found),) = _results.everything(tmp_path).items()
-    assert device == "cpu-2-cores"
-    assert {name: each["rounds"] for name, each in found.items()} == {
-        "cnn": 2,
-        "optimizer-large": 2,
-        "optimizer-many": 3,
+def test_neither_tiny_sizes_nor_what_a_script_saved_by_itself_are_told(tmp_path):
+    alone = {"machine": MACHINE, "rounds": 3, "quick": False, "workloads": {"large": OPTIMIZER}}
+    (tmp_path / "optimizers-my-machine.json").write_text(json.dumps(alone))
+    found = {name: FOUND[name] for name in ("optimizer-large", "cnn")} | {"resnet": entry("cnn", CNN, quick=True)}
+    (tmp_path / "cpu-2-cores.json").write_text(json.dumps(found))
+    assert {device: list(found) for device, found in _results.everything(tmp_path).items()} == {
+        "cpu-2-cores": ["cnn", "optimizer-large"]
     }
-    assert next(iter(found)) == "cnn"
 
 
 WAITING = {
