@@ -103,8 +103,8 @@ def test_the_operations_of_a_recurrence_are_three_times_those_of_its_forward(nam
 def test_a_table_of_recurrence_has_a_row_for_each_contestant():
     result = {
         "workload": "lstm: of two",
-        "microseconds": {"ours, by hand": [1000.0, 2000.0], "PyTorch": [3000.0, 4000.0]},
-        "programs": {"ours, by hand": {"trace": 1.0, "compile": 2.0, "memory": 2**20}},
+        "microseconds": {"ours, by JAX": [1000.0, 2000.0], "PyTorch": [3000.0, 4000.0]},
+        "programs": {"ours, by JAX": {"trace": 1.0, "compile": 2.0, "memory": 2**20}},
         "left out": {"equinox": "it is not there"},
         "limit": {
             "microseconds": [500.0, 500.0],
@@ -118,7 +118,7 @@ def test_a_table_of_recurrence_has_a_row_for_each_contestant():
     assert pytorch.split()[:2] == ["PyTorch", "3.50"]
     assert "2.50 (2.00 .. 3.00)" in pytorch
     assert limit.startswith("limit")
-    assert last == "ours, by hand / limit 3.00 (2.00 .. 4.00), at 1.0 GFLOP/s and 1.0 GB/s"
+    assert last == "ours, by JAX / limit 3.00 (2.00 .. 4.00), at 1.0 GFLOP/s and 1.0 GB/s"
     assert left_out == "left out: equinox, because it is not there"
 
 
